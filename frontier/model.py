@@ -1,0 +1,193 @@
+"""The records that travel between the frontier, its policy and the workers.
+
+All are frozen: a worker decides, the frontier stores. Times are in seconds unless a name says
+``_ms``; reasons are a closed set (design: every drop has a reason), so that each can be counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+# Reason codes, each counted and shown. Why an accepted URL ended without a page, or is waiting.
+REASONS: Final = frozenset(
+    {
+        # before any contact
+        "out-of-scope",  # the job's scope does not hold it
+        "excluded",  # an --exclude pattern matched, or no --include did
+        "too-deep",  # deeper than the job's max_depth
+        "invalid-url",  # cannot be parsed as an http(s) URL
+        "robots-denied",  # a robots.txt rule forbids it
+        "robots-unreachable",  # robots.txt could not be had: complete disallow (RFC 9309 2.3.1.4)
+        "blocked-address",  # the host resolves to an address that is not globally routable
+        "no-contact",  # a public host, met by a job that names no contact
+        "redirect-limit",  # more redirect hops than the job allows
+        "redirect-loop",  # a redirect to itself
+        "poison",  # its worker died on it too often
+        # the fetch
+        "dns-nxdomain",
+        "dns-servfail",
+        "dns-timeout",
+        "refused",
+        "unreachable",
+        "reset",
+        "tls-expired",
+        "tls-name",
+        "tls-untrusted",
+        "tls-error",
+        "connect-timeout",
+        "timeout",
+        "too-slow",  # below the minimum throughput (tarpit)
+        "truncated",  # the body ended early
+        "too-large",  # over the size cap
+        "bomb",  # compression ratio or decompressed size over the cap
+        "bad-encoding",  # content coding that does not decode
+        "protocol-error",  # not HTTP
+        "header-flood",  # too many or too large headers
+        "internal-error",  # processing it failed; a defect of ours
+        # the answer
+        "http-401",
+        "http-403",
+        "http-404",
+        "http-410",
+        "http-451",
+        "http-4xx",
+        "http-429",
+        "http-503",
+        "http-5xx",
+        # host state, for URLs that wait
+        "retry-after",
+        "breaker-open",
+        "parked",  # Crawl-delay above the cap
+        # the job's own bounds, for URLs left over
+        "max-pages",
+        "time-limit",
+        "size-limit",
+        "cancelled",
+        "max-wait",
+    }
+)
+
+
+class FrontierError(Exception):
+    """Base of what the frontier raises; the message is one line fit for an operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrawlRequest:
+    """One URL as it waits in a queue."""
+
+    url: str  # canonical URL (frontier.url.parse(...).url)
+    depth: int = 0  # links from a seed; redirects do not count
+    kind: str = "page"  # page | sitemap
+    hops: int = 0  # redirects that led here in a row
+    visit: int = 1  # 1 for the first fetch, +1 per recrawl
+    via: str = ""  # the URL it was found on; empty for seeds
+    attempts: int = 0  # contacts made so far
+    losses: int = 0  # leases that ended without a word while it was out
+    priority: int = 2  # class: 0 seeds, redirects, retries; 1 sitemaps, shallow; 2 deep
+    reason: str = ""  # why its last attempt failed; empty at first
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """What politeness remembers of a host between leases; only the lease holder writes it."""
+
+    delay: float = 0.0  # seconds to leave between the end of a request and the next start
+    response_time: float = 0.0  # seconds, smoothed; 0 when unknown
+    failures: int = 0  # consecutive connection, timeout and 5xx failures
+    penalty: float = 0.0  # extra seconds from 429/503, doubling up, coming down by steps
+    blocked_until: float = 0.0  # unix seconds; Retry-After, breaker or parked
+    blocked_reason: str = ""  # retry-after | breaker-open | parked | robots-unreachable
+    crawl_delay: float = 0.0  # from robots.txt, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Politeness:
+    """The bounds within which the policy decides; one per job."""
+
+    min_delay: float = 1.0  # seconds between requests to a host
+    max_delay: float = 30.0  # cap of the adaptive part
+    factor: float = 5.0  # delay = factor x response time; 0 turns the adaptive part off
+    max_crawl_delay: float = 300.0  # above it the host is parked
+    park: float = 86_400.0  # seconds a parked host waits before it is looked at again
+    breaker_failures: int = 5  # consecutive failures that open the breaker
+    breaker_wait: float = 60.0  # first wait of an open breaker; doubles up to max_block
+    max_block: float = 86_400.0  # longest wait that Retry-After or the breaker may impose
+    max_attempts: int = 3  # contacts per URL before a retryable outcome becomes final
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one contact with a host came to."""
+
+    reason: str  # "" for an answer that is not an error, else one of REASONS
+    status: int = 0  # HTTP status, 0 when there was no answer
+    seconds: float = 0.0  # duration of the exchange
+    retry_after: str | None = None  # the raw Retry-After header
+    attempts: int = 1  # contacts with this URL so far, this one included
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What follows from an outcome, for the host and for the URL."""
+
+    state: HostState  # the host's new state
+    host_wait: float  # seconds from the end of the request before the host may be contacted again
+    action: str  # done | retry | drop
+    url_wait: float = 0.0  # with retry: seconds before this URL is due again
+    reason: str = ""  # with retry and drop: why
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedUrl:
+    """One URL of a lease, with the id the frontier knows it by."""
+
+    fp: str  # fingerprint, decimal
+    request: CrawlRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The sole right to contact a host until a deadline."""
+
+    host: str  # scheme-less host[:port]
+    job: str  # whose URLs these are
+    partition: int  # where the host's state lives
+    token: int  # fences every write made under this lease
+    expires: (
+        float  # time.monotonic()-like CLOCK_BOOTTIME seconds, counted from when the call was sent
+    )
+    state: HostState  # as its last holder left it
+    urls: tuple[LeasedUrl, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UrlResult:
+    """What became of a leased URL, told to the frontier under the lease's token."""
+
+    fp: str  # id within the lease
+    action: str  # pending | retry | return
+    segment: str = ""  # with pending: the segment that holds its row
+    reason: str = ""  # with pending: "" done, else the drop reason; with retry: why it waits
+    wait: float = 0.0  # with retry: seconds until due
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierStats:
+    """Where a job's accepted URLs are; the parts add up to ``accepted``."""
+
+    accepted: int = 0
+    queued: int = 0
+    leased: int = 0
+    pending: int = 0
+    waiting: int = 0
+    done: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)  # reason -> count
+    finished: int = 0  # done and dropped
+    seen: int = 0  # offers refused because the URL was known
+    refetched: int = 0  # taken back from segments whose owner died
+    hosts_ready: int = 0
+    hosts_leased: int = 0
+    hosts_waiting: int = 0
+    next_ready: float | None = None  # seconds until the earliest ready host or due URL; None: none
