@@ -1,0 +1,78 @@
+"""Every Redis key of the frontier: name, type, writer, life.
+
+All keys of a partition share the hash tag ``{f<p>}``, so that one script may touch them together
+on Redis Cluster; what belongs to the whole deployment is under ``{g}``. The Lua scripts build the
+partition's names from the tag by the same table; `tests/frontier/test_keys.py` holds them to it.
+
+======================  ======  ===========================  ==========================================
+key                     type    written by                   what, and how long
+======================  ======  ===========================  ==========================================
+{f}:m                   hash    every script                 tok: last token; hi: highest time seen, ms
+{f}:s:<job>:<bucket>    set     add                          seen fingerprints (intset); life of the job
+{f}:c:<job>             hash    every script                 counters; sn, sb: seen size and buckets
+{f}:r:<job>             zset    add, lease, report, requeue  hosts with queued URLs, by ready time, ms
+{f}:w:<job>             zset    report, lease                ``host LF entry`` waiting for a retry, by ms
+{f}:q:<job>:<c>:<host>  list    add, lease, report, requeue  entries of priority class c, oldest first
+{f}:h:<host>            hash    lease, report, renew, claim  t ready ms, d delay ms, s state, b blocked
+                                                             reason; while leased: k token, j job,
+                                                             w worker, x deadline ms
+{f}:u:<host>            hash    lease, report                leased entries by fingerprint; lease's life
+{f}:l                   zset    lease, renew, report, claim  leased hosts by deadline, ms
+{f}:p:<segment>         hash    report, settle, requeue      ``reason LF host LF entry`` by fingerprint,
+                                                             until the segment is settled
+{f}:g                   hash    report, seal, requeue        segment -> state (o|s|x) LF job
+{f}:e:<worker>          string  lease                        last grant and its request id; a lease's life
+{f}:b:<authority>       string  put_robots                   robots.txt copy (msgpack); a day
+{g}:meta                hash    open                         schema, partitions, secret; for ever
+{g}:jobs                set     create_job                   ids of all jobs
+{g}:job:<job>           hash    create_job, move_job ...     spec, region, state, reason, epoch, credit ...
+{g}:stats:<job>         hash    count                        what workers count: visits, bytes, errors
+{g}:workers             zset    beat                         workers by the end of their heartbeat, ms
+{g}:segments            hash    open_segment, stage, forget  segment -> {job, worker, staged}
+{g}:lock:<name>         string  lock, unlock                 a holder's token, with expiry
+======================  ======  ===========================  ==========================================
+
+An *entry* is ``attempts TAB losses TAB fingerprint TAB class TAB reason TAB payload``; only the
+first five fields mean anything to the scripts.
+"""
+
+# ruff: noqa: E501 - the table above
+from __future__ import annotations
+
+from typing import Final
+
+SCHEMA: Final = "1"
+META: Final = "{g}:meta"
+JOBS: Final = "{g}:jobs"
+WORKERS: Final = "{g}:workers"
+SEGMENTS: Final = "{g}:segments"
+
+
+def tag(partition: int) -> str:
+    """The prefix of all keys of a partition; also the key scripts are routed by."""
+    return f"{{f{partition}}}"
+
+
+def counters(partition: int, job: str) -> str:
+    """The counters of a job in a partition."""
+    return f"{tag(partition)}:c:{job}"
+
+
+def robots(partition: int, authority: str) -> str:
+    """The shared copy of an authority's robots.txt; authority is ``scheme://host[:port]``."""
+    return f"{tag(partition)}:b:{authority}"
+
+
+def job(name: str) -> str:
+    """The record of a job."""
+    return f"{{g}}:job:{name}"
+
+
+def stats(name: str) -> str:
+    """What the workers counted for a job."""
+    return f"{{g}}:stats:{name}"
+
+
+def lock(name: str) -> str:
+    """A lock with a holder and an expiry."""
+    return f"{{g}}:lock:{name}"

@@ -1,0 +1,10 @@
+#!lua flags=allow-oom
+-- Take from, or give back to, a job's page budget.
+-- KEYS[1] = {g}:job:<job>; ARGV: n (> 0 take up to n, < 0 give back)
+-- Returns: how many were taken (n when the job has no budget)
+-- Never more pages than the job allows, over all workers.
+local left, n = redis.call('HGET', KEYS[1], 'credit'), tonumber(ARGV[1])
+if not left then return n end
+local taken = math.min(n, tonumber(left))
+if taken ~= 0 then redis.call('HINCRBY', KEYS[1], 'credit', string.format('%.0f', -taken)) end
+return taken

@@ -1,0 +1,12 @@
+#!lua flags=allow-oom
+-- Close a segment against further URLs.
+-- ARGV: now, segment
+-- Returns: {1, {fp, ...}} the URLs pending on it here: these become rows; {0, {}} when recovery
+--          has given it up. Again after a success: the same answer.
+-- Keeps 6 (one row per visit): a URL that was requeued elsewhere is no longer pending here.
+local G, segment = T .. ':g', ARGV[2]
+local state = redis.call('HGET', G, segment)
+if not state then return {1, {}} end
+if string.sub(state, 1, 1) == 'x' then return {0, {}} end
+redis.call('HSET', G, segment, 's' .. string.sub(state, 2))
+return {1, redis.call('HKEYS', T .. ':p:' .. segment)}

@@ -1,0 +1,24 @@
+#!lua flags=allow-oom
+-- Count a committed segment's URLs as finished, up to some hundreds a call.
+-- ARGV: now, segment, most
+-- Returns: how many are left (call again while > 0)
+-- Keeps 5 (done means durable: the caller has seen the commit) and 4. Repeats do nothing.
+local G, segment = T .. ':g', ARGV[2]
+local P, state = T .. ':p:' .. segment, redis.call('HGET', G, segment)
+if not state then return 0 end
+local job = string.sub(state, 3)
+local part = redis.call('HSCAN', P, '0', 'COUNT', ARGV[3])[2]
+local sums, n = {}, 0
+for i = 1, #part, 2 do
+  local reason = string.match(part[i + 1], '^([^\n]*)\n')
+  local field = reason == '' and 'done' or 'd:' .. reason
+  sums[field] = (sums[field] or 0) + 1
+  n = n + 1
+  redis.call('HDEL', P, part[i])
+end
+for field, k in pairs(sums) do count(job, field, k) end
+count(job, 'pending', -n)
+count(job, 'finished', n)
+local left = redis.call('HLEN', P)
+if left == 0 then redis.call('HDEL', G, segment) end
+return left

@@ -1,0 +1,190 @@
+"""What the whole deployment shares: its shape, jobs, workers, open segments, locks."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from frontier import keys
+from frontier.driver import Driver, redact
+from frontier.model import FrontierError
+
+RUNNABLE = "running"
+ENDED = ("paused", "completed", "failed")
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job as the deployment knows it."""
+
+    name: str  # its id
+    state: str  # running | draining | paused | completed | failed
+    reason: str  # why it is in that state
+    epoch: int  # +1 with each (re)start; completion passes of an older one do not count
+    seeded: bool  # all seeds are in
+    started: float  # unix seconds of the last (re)start
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRecord:
+    """A segment between its first byte and its settlement."""
+
+    job: str  # whose pages
+    worker: str  # who writes it
+    staged: bool = False  # its files and manifest are in the store
+
+
+class Registry:
+    """Deployment-wide records; every method is one or two plain commands."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+
+    async def found(self, partitions: int) -> tuple[int, bytes]:
+        """Check the deployment, or make it in an empty database: (partitions, secret)."""
+        where = redact(self._driver.url)
+        meta = await self._hash(keys.META)
+        if not meta:
+            if not self._driver.cluster and await self._driver.command("DBSIZE"):
+                raise FrontierError(f"the database at {where} holds something that is not Comity's")
+            fields = (
+                "schema",
+                keys.SCHEMA,
+                "partitions",
+                partitions,
+                "secret",
+                secrets.token_hex(16),
+            )
+            for name, value in zip(fields[::2], fields[1::2], strict=True):
+                await self._driver.command("HSETNX", keys.META, name, value)
+            meta = await self._hash(keys.META)
+        if meta["schema"] != keys.SCHEMA.encode():
+            raise FrontierError(
+                f"the frontier at {where} has schema {meta['schema'].decode()}, not {keys.SCHEMA}"
+            )
+        if int(meta["partitions"]) != partitions:
+            there = int(meta["partitions"])
+            raise FrontierError(f"the frontier at {where} has {there} partitions, not {partitions}")
+        return partitions, bytes.fromhex(meta["secret"].decode())
+
+    # -- jobs
+
+    async def create_job(
+        self, name: str, spec: bytes, region: bytes = b"", *, credit: int | None = None
+    ) -> None:
+        """Record a job as running, unseeded, with a page budget (None: no bound).
+
+        ``spec`` and ``region`` (what its scope was built to) are kept for the workers as they are.
+        """
+        fields: list[Any] = ["spec", spec, "region", region, "state", RUNNABLE, "reason", ""]
+        fields += ["seeded", 0, "epoch", 1, "started", time.time()]
+        if credit is not None:
+            fields += ["credit", credit]
+        await self._driver.command("HSET", keys.job(name), *fields)
+        await self._driver.command("SADD", keys.JOBS, name)
+
+    async def job(self, name: str) -> JobRecord | None:
+        """A job's record."""
+        fields = ("state", "reason", "epoch", "seeded", "started")
+        found = await self._driver.command("HMGET", keys.job(name), *fields)
+        if found[0] is None:
+            return None
+        state, reason, epoch, seeded, started = (value.decode() for value in found)
+        return JobRecord(name, state, reason, int(epoch), seeded == "1", float(started))
+
+    async def job_spec(self, name: str) -> tuple[bytes, bytes]:
+        """What :meth:`create_job` was given: (spec, region)."""
+        spec, region = await self._driver.command("HMGET", keys.job(name), "spec", "region")
+        return spec, region
+
+    async def renew_job(self, name: str, spec: bytes, region: bytes, *, credit: int | None) -> None:
+        """Let an ended job run again: another epoch, unseeded, with this spec and budget."""
+        key = keys.job(name)
+        fields: list[Any] = ["spec", spec, "region", region, "reason", "", "seeded", 0]
+        if credit is None:
+            await self._driver.command("HDEL", key, "credit")
+        else:
+            fields += ["credit", credit]
+        await self._driver.command("HSET", key, *fields, "started", time.time())
+        await self._driver.command("HINCRBY", key, "epoch", 1)
+        await self._driver.command("HSET", key, "state", RUNNABLE)
+
+    async def jobs(self) -> list[JobRecord]:
+        """All jobs."""
+        names = sorted(n.decode() for n in await self._driver.command("SMEMBERS", keys.JOBS))
+        found = [await self.job(name) for name in names]
+        return [record for record in found if record]
+
+    async def move_job(
+        self, name: str, expected: tuple[str, ...], **fields: str | int | float
+    ) -> bool:
+        """Change a job's fields if its state is one of ``expected`` (empty: any)."""
+        flat = [x for pair in fields.items() for x in pair]
+        args = [",".join(expected), *flat]
+        return bool(await self._driver.script("job", keys.job(name), args))
+
+    async def take_credit(self, name: str, pages: int) -> int:
+        """Take from a job's page budget (or, negative, give back): how many were granted."""
+        return int(await self._driver.script("credit", keys.job(name), [pages]))
+
+    async def credit(self, name: str) -> int | None:
+        """What is left of a job's page budget; None: it has none."""
+        left = await self._driver.command("HGET", keys.job(name), "credit")
+        return None if left is None else int(left)
+
+    async def count(self, name: str, sums: dict[str, int]) -> None:
+        """Add to what the workers counted for a job."""
+        for field, n in sums.items():
+            await self._driver.command("HINCRBY", keys.stats(name), field, n)
+
+    async def counted(self, name: str) -> dict[str, int]:
+        """What the workers counted for a job."""
+        return {k: int(v) for k, v in (await self._hash(keys.stats(name))).items()}
+
+    # -- workers and segments
+
+    async def beat(self, worker: str, ttl: float) -> None:
+        """Say that a worker lives for ``ttl`` more seconds, by the server's clock."""
+        await self._driver.command("ZADD", keys.WORKERS, await self._now_ms() + ttl * 1000, worker)
+
+    async def leave(self, worker: str) -> None:
+        """A worker has drained and goes."""
+        await self._driver.command("ZREM", keys.WORKERS, worker)
+
+    async def living(self) -> set[str]:
+        """Workers whose heartbeat is not over."""
+        now = await self._now_ms()
+        alive = await self._driver.command("ZRANGEBYSCORE", keys.WORKERS, now, "+inf")
+        return {name.decode() for name in alive}
+
+    async def put_segment(self, segment: str, record: SegmentRecord) -> None:
+        """Record a segment before its first byte, and again when it is staged."""
+        await self._driver.command("HSET", keys.SEGMENTS, segment, msgspec.msgpack.encode(record))
+
+    async def drop_segment(self, segment: str) -> None:
+        """Forget a settled or requeued segment."""
+        await self._driver.command("HDEL", keys.SEGMENTS, segment)
+
+    async def segments(self) -> dict[str, SegmentRecord]:
+        """All segments not yet settled."""
+        found = await self._hash(keys.SEGMENTS)
+        return {k: msgspec.msgpack.decode(v, type=SegmentRecord) for k, v in found.items()}
+
+    # -- locks
+
+    async def lock(self, name: str, token: str, ttl: float) -> bool:
+        """Take or keep a lock for ``ttl`` seconds; 0 leaves it. False when another holds it."""
+        args = [token, int(ttl * 1000)]
+        return bool(await self._driver.script("lock", keys.lock(name), args))
+
+    async def _now_ms(self) -> float:
+        seconds, micros = await self._driver.command("TIME")
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def _hash(self, key: str) -> dict[str, bytes]:
+        found: dict[bytes, bytes] = await self._driver.command("HGETALL", key)
+        return {k.decode(): v for k, v in found.items()}

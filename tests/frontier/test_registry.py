@@ -1,0 +1,95 @@
+"""Deployment-wide records: jobs, budgets, workers, locks; and databases that are not ours."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from frontier.client import Frontier
+from frontier.embedded import EmbeddedServer
+from frontier.model import FrontierError
+from frontier.registry import SegmentRecord
+
+
+async def test_partitions_are_fixed(frontier: Frontier, server: EmbeddedServer) -> None:
+    with pytest.raises(FrontierError, match="has 4 partitions, not 8"):
+        await Frontier.open(server.url, partitions=8)
+
+
+async def test_a_foreign_database_is_refused(frontier: Frontier, server: EmbeddedServer) -> None:
+    await frontier.driver.command("FLUSHALL")
+    await frontier.driver.command("SET", "somebody", "else's")
+    with pytest.raises(FrontierError, match="not Comity's"):
+        await Frontier.open(server.url, partitions=4)
+
+
+async def test_an_unreachable_server_is_one_clear_error() -> None:
+    with pytest.raises(FrontierError, match=r"redis://127\.0\.0\.1:1 cannot be reached"):
+        await Frontier.open("redis://127.0.0.1:1")
+
+
+async def test_the_password_stays_out_of_messages() -> None:
+    with pytest.raises(FrontierError) as caught:
+        await Frontier.open("redis://user:hunter2@127.0.0.1:1")
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_not_a_redis_url() -> None:
+    with pytest.raises(FrontierError, match="not a Redis URL"):
+        await Frontier.open("http://127.0.0.1/")
+
+
+async def test_one_of_many_completes_a_job(frontier: Frontier) -> None:
+    registry = frontier.registry
+    await registry.create_job("j", b"{}", credit=None)
+    won = await asyncio.gather(
+        *(registry.move_job("j", ("running",), state="completed") for _ in range(10))
+    )
+    assert sum(won) == 1
+    record = await registry.job("j")
+    assert record is not None
+    assert record.state == "completed"
+    assert [r.name for r in await registry.jobs()] == ["j"]
+
+
+async def test_a_page_budget_is_never_overdrawn(frontier: Frontier) -> None:
+    registry = frontier.registry
+    await registry.create_job("j", b"{}", credit=10)
+    taken = await asyncio.gather(*(registry.take_credit("j", 4) for _ in range(5)))
+    assert sum(taken) == 10
+    assert await registry.take_credit("j", -3) == -3
+    assert await registry.take_credit("j", 9) == 3
+    await registry.create_job("free", b"{}", credit=None)
+    assert await registry.take_credit("free", 7) == 7
+
+
+async def test_workers_live_by_heartbeats(frontier: Frontier) -> None:
+    await frontier.registry.beat("w1", 60)
+    await frontier.registry.beat("w2", -1)
+    assert await frontier.registry.living() == {"w1"}
+    await frontier.registry.leave("w1")
+    assert await frontier.registry.living() == set()
+
+
+async def test_segments_are_recorded_until_dropped(frontier: Frontier) -> None:
+    record = SegmentRecord("j", "w1")
+    await frontier.registry.put_segment("s", record)
+    assert await frontier.registry.segments() == {"s": record}
+    await frontier.registry.drop_segment("s")
+    assert await frontier.registry.segments() == {}
+
+
+async def test_a_lock_has_one_holder(frontier: Frontier) -> None:
+    registry = frontier.registry
+    assert await registry.lock("commit", "a", 30)
+    assert not await registry.lock("commit", "b", 30)
+    assert await registry.lock("commit", "a", 30)
+    assert await registry.lock("commit", "a", 0)
+    assert await registry.lock("commit", "b", 30)
+
+
+async def test_counts_add_up(frontier: Frontier) -> None:
+    await frontier.registry.count("j", {"visits": 2, "bytes": 10})
+    await frontier.registry.count("j", {"visits": 1})
+    assert await frontier.registry.counted("j") == {"visits": 3, "bytes": 10}
