@@ -1,0 +1,148 @@
+"""Commits staged segments to the table: many segments, one Delta commit, each exactly once.
+
+Invariants kept: a segment's rows are in the table at most once, whatever crashes, is replayed or
+races; a segment is either committed or aborted, never both. Both facts rest on the table's log: the
+segment id is a transaction id, with version COMMITTED or ABORTED, and every attempt sees
+``transaction(S) is None`` on a snapshot and commits with that same snapshot, so that of two racing
+attempts one conflicts.
+
+That there is one committer per table at a time (a lease, the caller's) spares conflicts; safety
+does not depend on it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from storage.blob import BlobNotFound, BlobStore, StorageError, StorageUnavailable
+from storage.layout import Layout, segment_time
+from storage.segment import Manifest
+from storage.table import TRANSACTION_DAYS, CommitConflict, PagesTable, Snapshot
+
+_T = TypeVar("_T")
+
+ABORTED: Final = 0  # transaction versions
+COMMITTED: Final = 1
+_ATTEMPTS: Final = 12  # looks at the table before a commit gives up for now
+_PAUSE: Final = 0.05  # seconds, times attempt, jittered
+# The table forgets transaction ids after TRANSACTION_DAYS; before that, nothing may ask for them.
+_OLDEST: Final = (TRANSACTION_DAYS - 1) * 86_400.0
+_RANDOM: Final = secrets.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """What became of each segment that was offered; every one is in exactly one of these."""
+
+    committed: tuple[str, ...] = ()  # by this call: settle, then forget
+    already: tuple[str, ...] = ()  # by an earlier one: settle, then forget
+    aborted: tuple[str, ...] = ()  # given up before: its URLs were requeued; forget
+    expired: tuple[str, ...] = ()  # older than the table's memory: not touched, for an operator
+
+
+class Committer:
+    """Commits and aborts segments of one job. Blocking; each call opens the table anew.
+
+    ``sleep`` is between attempts, injectable for tests.
+    """
+
+    def __init__(
+        self, store: BlobStore, layout: Layout, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._store = store
+        self._layout = layout
+        self._table = PagesTable(store, layout.table)
+        self._sleep = sleep
+        self._prepared = False  # the table is known to exist
+
+    def prepare(self) -> None:
+        """Create the table unless it is there."""
+        self._table.ensure()
+        self._prepared = True
+
+    def commit(self, manifests: Sequence[Manifest]) -> CommitResult:
+        """Commit all segments that are neither committed nor aborted, in one Delta commit.
+
+        Repeating a call adds nothing. Raises StorageError (StorageUnavailable where waiting helps);
+        whether the commit happened is then open, and calling again tells.
+        """
+        for manifest in manifests:
+            if (manifest.workspace, manifest.job) != (self._layout.workspace, self._layout.job):
+                raise StorageError(
+                    f"segment {manifest.segment} is of {manifest.workspace}/{manifest.job}, "
+                    f"not of {self._layout.prefix}"
+                )
+        fresh = {m.segment: m for m in manifests if not _expired(m.segment)}
+        expired = tuple(m.segment for m in manifests if m.segment not in fresh)
+
+        def attempt(snapshot: Snapshot) -> CommitResult:
+            known = {segment: snapshot.transaction(segment) for segment in fresh}
+            new = [segment for segment, version in known.items() if version is None]
+            if new:
+                files = [file for segment in new for file in fresh[segment].files]
+                snapshot.commit(files, new, COMMITTED)
+            return CommitResult(
+                committed=tuple(new),
+                already=tuple(s for s, version in known.items() if version == COMMITTED),
+                aborted=tuple(s for s, version in known.items() if version == ABORTED),
+                expired=expired,
+            )
+
+        return self._until_no_conflict(attempt) if fresh else CommitResult(expired=expired)
+
+    def abort(self, segment: str) -> bool:
+        """Make sure that ``segment`` is never committed; False if it is committed already.
+
+        Only after True may its URLs be fetched again.
+        """
+        if _expired(segment):
+            raise StorageError(
+                f"segment {segment} is too old to abort: the table remembers "
+                f"{TRANSACTION_DAYS} days of commits"
+            )
+
+        def attempt(snapshot: Snapshot) -> bool:
+            version = snapshot.transaction(segment)
+            if version is None:
+                snapshot.commit([], [segment], ABORTED)
+            return version != COMMITTED
+
+        return self._until_no_conflict(attempt)
+
+    def committed(self, segment: str) -> bool:
+        """Whether its rows are in the table now."""
+        return self._table.snapshot().transaction(segment) == COMMITTED
+
+    def staged(self) -> Iterator[Manifest]:
+        """Manifests of staged segments that nobody has forgotten yet, oldest first."""
+        for blob in self._store.list(self._layout.staged):
+            try:
+                yield Manifest.from_json(self._store.get(blob.key))
+            except BlobNotFound:
+                continue  # forgotten by another while we list
+            except StorageError as error:
+                raise type(error)(f"{blob.key}: {error}") from error
+
+    def forget(self, segment: str) -> None:
+        """Delete the manifest, once its URLs are settled (or it was aborted)."""
+        self._store.delete(self._layout.manifest_key(segment))
+
+    def _until_no_conflict(self, attempt: Callable[[Snapshot], _T]) -> _T:
+        if not self._prepared:
+            self.prepare()
+        for number in range(1, _ATTEMPTS + 1):
+            try:
+                return attempt(self._table.snapshot())
+            except CommitConflict:
+                self._sleep(_PAUSE * number * _RANDOM.uniform(0.5, 1.5))
+        raise StorageUnavailable(
+            f"{_ATTEMPTS} commits to {self._table.uri} in a row met a conflict: try again later"
+        )
+
+
+def _expired(segment: str) -> bool:
+    return time.time() - segment_time(segment).timestamp() > _OLDEST

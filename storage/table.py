@@ -1,0 +1,350 @@
+"""The Delta table of pages: its schema, and the one module that knows delta-rs and maps its errors.
+
+One row per visit that ended: with an answer, or with the reason why there was none. Invariants
+kept: the schema is described here and nowhere else; a commit carries transaction ids and fails
+(CommitConflict) if any of them was committed after the snapshot it is made from was taken.
+Statistics leave out every column that holds page content, so that an erased page does not live on
+in the log.
+
+Measured (delta-rs 1.6): a commit does not refresh the table object it was made with; conflicting
+transaction ids are refused only against a snapshot from before them, and silently accepted on a
+later one. So callers look, and commit with the object they looked at.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from hashlib import blake2b
+from typing import Any, Final
+
+import orjson
+import pyarrow as pa
+import pyarrow.dataset as pads
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.exceptions import (
+    CommitFailedError,
+    DeltaError,
+    TableNotFoundError,
+)
+from deltalake.transaction import AddAction
+
+from storage.blob import BlobStore, StorageError, StorageFull, StorageUnavailable, os_error
+
+TRANSACTION_DAYS: Final = 30  # how long the table remembers which segments it has
+
+
+class CommitConflict(StorageError):
+    """Another commit came between the snapshot and this one: look again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of the table."""
+
+    name: str
+    type: pa.DataType
+    description: str  # goes into the table's own metadata
+    required: bool = False  # the caller of append() must give it
+
+
+_TEXT: Final = pa.string()
+_TIME: Final = pa.timestamp("us", "UTC")
+
+# Names up to warc_record_length are those of Common Crawl's index, with its meaning where not said.
+COLUMNS: Final[tuple[Column, ...]] = (
+    Column("url", _TEXT, "Canonical URL that was asked for", required=True),
+    Column("url_surtkey", _TEXT, "SURT form of the URL: sorts by domain, then path"),
+    Column("url_host_name", _TEXT, "Host name without port"),
+    Column("url_host_registered_domain", _TEXT, "Registered domain, or the address of a literal"),
+    Column("fetch_time", _TIME, "Start of the exchange, or when the visit ended", required=True),
+    Column("fetch_status", pa.int16(), "HTTP status; null when there was no answer"),
+    Column("content_digest", _TEXT, "sha1:BASE32 of the stored payload, as in the WARC record"),
+    Column("content_mime_type", _TEXT, "Media type as the server said"),
+    Column("content_mime_detected", _TEXT, "Media type as the bytes say"),
+    Column("content_charset", _TEXT, "Character set the payload was decoded with"),
+    Column("content_languages", _TEXT, "Languages of the text, ISO-639-3, comma-separated"),
+    Column("content_truncated", _TEXT, "Why the payload is cut short: length, time, disconnect"),
+    Column("warc_filename", _TEXT, "WARC file, relative to the corpus root; null without answer"),
+    Column("warc_record_offset", pa.int64(), "Offset of the record's gzip member, in bytes"),
+    Column("warc_record_length", pa.int64(), "Length of the record's gzip member, in bytes"),
+    Column("page_id", _TEXT, "Id of the visit, from job, URL key and visit number", required=True),
+    Column("workspace", _TEXT, "Tenant"),
+    Column("job", _TEXT, "Job id"),
+    Column("kind", _TEXT, "page, robots or sitemap", required=True),
+    Column("reason", _TEXT, "Why the visit is no success: drop or failure code; null when it is"),
+    Column("visit", pa.int32(), "1 for the first fetch, +1 per recrawl"),
+    Column("depth", pa.int32(), "Links from a seed; redirects do not count"),
+    Column("via", _TEXT, "URL it was found on; null for seeds"),
+    Column("title", _TEXT, "Title of the page"),
+    Column("text", _TEXT, "Main text"),
+    Column("lang", _TEXT, "Main language of the text, ISO-639-1"),
+    Column("minhash", pa.binary(), "MinHash signature of the text; null when too short"),
+    Column("duplicate_of", _TEXT, "page_id of the earlier page that this one repeats"),
+    Column("duplicate_kind", _TEXT, "exact (same payload), same-text or near (similar text)"),
+    Column("similarity", pa.float32(), "Estimated Jaccard similarity to duplicate_of; 1 for exact"),
+    Column("signals", _TEXT, "JSON list of what the site says about use of its content"),
+    Column("robots", _TEXT, "The robots.txt rule that decided"),
+    Column("redirect_to", _TEXT, "Target of a redirect, absolute"),
+    Column("fetch_ip", _TEXT, "Address that answered"),
+    Column("fetch_seconds", pa.float32(), "Duration of the exchange"),
+    Column("attempts", pa.int32(), "Contacts made for this visit"),
+    Column("worker", _TEXT, "Worker that fetched it"),
+    Column("segment", _TEXT, "Segment that brought the row; the commit's transaction id"),
+    Column("fetch_date", pa.date32(), "Day of fetch_time (UTC); the table is partitioned by it"),
+)
+PARTITION: Final = "fetch_date"  # pruning by day costs one more file only at midnight
+STATISTICS: Final = ("url_host_name", "url_host_registered_domain")
+# What the segment writer fills in itself.
+FILLED: Final = frozenset(
+    {"workspace", "job", "worker", "segment", "fetch_date"}
+    | {"warc_filename", "warc_record_offset", "warc_record_length"}
+)
+
+SCHEMA: Final = pa.schema(
+    [pa.field(c.name, c.type, metadata={"comment": c.description}) for c in COLUMNS]
+)
+FILE_SCHEMA: Final = SCHEMA.remove(SCHEMA.get_field_index(PARTITION))  # of the Parquet files
+
+_REQUIRED: Final = tuple(c.name for c in COLUMNS if c.required)
+_INTS: Final = {c.name: 1 << (c.type.bit_width - 1) for c in COLUMNS if pa.types.is_integer(c.type)}
+_FLOATS: Final = {c.name for c in COLUMNS if pa.types.is_floating(c.type)} | {"fetch_time"}
+_BYTES: Final = {c.name for c in COLUMNS if pa.types.is_binary(c.type)}
+_LAST_TIME: Final = 253_402_300_800  # unix seconds of the year 10000: beyond any date type
+_NAMES: Final = frozenset(SCHEMA.names)
+
+
+def schema_of(columns: Sequence[str] | None) -> pa.Schema:
+    """The schema of these columns, all for None; StorageError naming one that does not exist."""
+    if columns is None:
+        return SCHEMA
+    for name in columns:
+        if name not in _NAMES:
+            raise StorageError(
+                f"there is no column {name!r} (there are: {', '.join(SCHEMA.names)})"
+            )
+    return pa.schema([SCHEMA.field(name) for name in columns])
+
+
+def page_id(job: str, key: str, visit: int) -> str:
+    """The id of a visit: 32 hex digits of BLAKE2b over job, identity key of the URL, and visit."""
+    return blake2b(f"{job}\0{key}\0{visit}".encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+def check_row(row: Mapping[str, Any]) -> None:
+    """StorageError unless the row fits the schema; ``fetch_time`` is unix seconds here.
+
+    Checked when a row is appended: a bad row found at sealing would take its segment with it.
+    """
+    for name in _REQUIRED:
+        if row.get(name) is None:
+            raise StorageError(f"row without {name}: {row.get('url')!r}")
+    if not 0 <= row["fetch_time"] < _LAST_TIME:
+        raise StorageError(f"not a time: {row['fetch_time']!r}")
+    for name, value in row.items():
+        if value is None:
+            continue
+        if name not in _NAMES or name in FILLED:
+            raise StorageError(f"not a column to be given: {name!r}")
+        if name in _INTS:
+            fits = type(value) is int and -_INTS[name] <= value < _INTS[name]
+        elif name in _FLOATS:
+            fits = isinstance(value, float | int)
+        elif name in _BYTES:
+            fits = isinstance(value, bytes)
+        else:
+            fits = isinstance(value, str)
+        if not fits:
+            raise StorageError(f"column {name} cannot hold {value!r:.80}")
+
+
+def pack_row(row: Mapping[str, Any]) -> bytes:
+    """One JSON line for a checked row. Characters that UTF-8 has no form for become U+FFFD."""
+    plain = {
+        name: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+        for name, value in row.items()
+        if value is not None
+    }
+    try:
+        return orjson.dumps(plain)
+    except orjson.JSONEncodeError:  # a lone surrogate in some string
+        for name, value in plain.items():
+            if isinstance(value, str):
+                plain[name] = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return orjson.dumps(plain)
+
+
+def unpack_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row from its JSON, changed in place: values as Arrow takes them, and ``fetch_date``."""
+    for name in _BYTES & row.keys():
+        row[name] = base64.b64decode(row[name])
+    moment = datetime.fromtimestamp(row["fetch_time"], UTC)
+    row["fetch_time"] = moment
+    row[PARTITION] = moment.date()
+    return row
+
+
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """A staged Parquet file of rows of one day."""
+
+    path: str  # relative to the table: "fetch_date=2026-11-20/<segment>.parquet"
+    day: str  # ISO date, the partition
+    rows: int
+    size: int  # bytes
+    lowest: dict[str, str]  # of the STATISTICS columns, where not all null
+    highest: dict[str, str]
+    nulls: dict[str, int]
+
+    def add_action(self) -> AddAction:
+        stats = {
+            "numRecords": self.rows,
+            "minValues": self.lowest,
+            "maxValues": self.highest,
+            "nullCount": self.nulls,
+        }
+        return AddAction(
+            path=self.path,
+            size=self.size,
+            partition_values={PARTITION: self.day},
+            modification_time=time.time_ns() // 1_000_000,
+            data_change=True,
+            stats=orjson.dumps(stats).decode(),
+        )
+
+
+class Snapshot:
+    """The table at one version; it does not move when others, or it, commit."""
+
+    def __init__(self, table: DeltaTable, uri: str) -> None:
+        self._table = table
+        self._uri = uri
+
+    @property
+    def version(self) -> int:
+        return int(self._table.version())
+
+    def transaction(self, app_id: str) -> int | None:
+        """The version last committed under this id; None if never (or beyond retention)."""
+        with _mapped(f"read {self._uri}"):
+            version: int | None = self._table.transaction_version(app_id)
+        return version
+
+    def commit(self, files: Iterable[DataFile], app_ids: Iterable[str], version: int) -> None:
+        """Add the files in one commit, marked with ``version`` under each of ``app_ids``.
+
+        Raises CommitConflict if any id was committed since this snapshot was taken. After any other
+        StorageError it is open whether the commit happened: look at a new snapshot.
+        """
+        now = time.time_ns() // 1_000_000
+        marks = [Transaction(app_id, version, now) for app_id in app_ids]
+        with _mapped(f"commit to {self._uri}"):
+            self._table.create_write_transaction(
+                [file.add_action() for file in files],
+                "append",
+                SCHEMA,
+                partition_by=[PARTITION],
+                commit_properties=CommitProperties(app_transactions=marks),
+            )
+
+    def batches(
+        self,
+        columns: Sequence[str] | None,
+        where: pads.Expression | None,
+        rows: int,
+    ) -> Iterator[pa.RecordBatch]:
+        """All rows as batches of at most ``rows``; only a few batches are in memory at a time."""
+        names = schema_of(columns).names
+        with _mapped(f"read {self._uri}"):
+            dataset = self._table.to_pyarrow_dataset()
+            yield from dataset.to_batches(
+                columns=names,
+                filter=where,
+                batch_size=rows,
+                batch_readahead=2,
+                fragment_readahead=1,
+            )
+
+
+class PagesTable:
+    """The table at ``<store root>/<path>``."""
+
+    def __init__(self, store: BlobStore, path: str) -> None:
+        self.uri = f"{store.root}/{path}"
+
+    def ensure(self) -> None:
+        """Create the table unless it is there; any number of processes may do so at once."""
+        with _mapped(f"create {self.uri}"):
+            if DeltaTable.is_deltatable(self.uri, storage_options=self._options()):
+                return
+            try:
+                self._create()
+            except DeltaError:
+                # lost the race, or a real failure: the table being there tells which
+                if not DeltaTable.is_deltatable(self.uri, storage_options=self._options()):
+                    raise
+
+    def _create(self) -> None:
+        DeltaTable.create(
+            self.uri,
+            SCHEMA,
+            mode="error",
+            partition_by=[PARTITION],
+            name="pages",
+            description="One row per visit of a crawl; see the columns' comments",
+            configuration={
+                "delta.dataSkippingStatsColumns": ",".join(STATISTICS),
+                "delta.setTransactionRetentionDuration": f"interval {TRANSACTION_DAYS} days",
+            },
+            storage_options=self._options(),
+        )
+
+    def snapshot(self) -> Snapshot:
+        """The newest version; StorageError if there is no table."""
+        with _mapped(f"open {self.uri}"):
+            return Snapshot(DeltaTable(self.uri, storage_options=self._options()), self.uri)
+
+    def _options(self) -> dict[str, str]:
+        if not self.uri.startswith("s3://"):
+            return {}
+        from storage.s3 import storage_options  # boto3: only where there is S3
+
+        return storage_options(self.uri)
+
+
+def day_of(row: Mapping[str, Any]) -> str:
+    """The partition of an unpacked row, as the log spells it."""
+    day: date = row[PARTITION]
+    return day.isoformat()
+
+
+@contextmanager
+def _mapped(what: str) -> Iterator[None]:
+    try:
+        yield
+    except CommitFailedError as error:
+        raise CommitConflict(f"cannot {what}: {_one_line(error)}") from error
+    except TableNotFoundError as error:
+        raise StorageError(f"cannot {what}: there is no table") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise os_error(error, what) from error
+        line = _one_line(error)
+        if "os error 28" in line or "No space left" in line:
+            raise StorageFull(f"cannot {what}: No space left on device") from error
+        if "403 Forbidden" in line or "privileges" in line:
+            raise StorageError(f"cannot {what}: the S3 credentials are refused") from error
+        raise StorageUnavailable(f"cannot {what}: {line}") from error
+    except (DeltaError, pa.ArrowException) as error:
+        raise StorageError(f"cannot {what}: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    """delta-rs reports a coloured tree of causes; the first 300 characters of it on one line."""
+    plain = re.sub(r"\x1b\[[0-9;]*m|↳", "", str(error))
+    return " ".join(plain.split())[:300]
