@@ -1,0 +1,115 @@
+-- Looks documents up and adds those that are new, one after another.
+-- KEYS[1] root. ARGV[1] matching minima (of 256) that make a near-duplicate; ARGV[2] segment;
+-- ARGV[3..] documents: page id 16, URL hash 8, payload digest 8, text digest 8 (zeros: none),
+-- then, unless the text is too short, signature 128 and 16 band hashes of 4 bytes.
+-- Returns for each: kind (k kept, r revisit, e exact, t same text, n near), page id 16 (zeros with
+-- k), matches 2 bytes, 1 when that page's segment is committed.
+-- Invariant: of two near-duplicates exactly one is kept, whoever asks first; a page is never
+-- compared with itself or an earlier visit of its URL; asking again gives the same answer.
+local NONE, need, segment = string.rep("\0", 8), tonumber(ARGV[1]), ARGV[2]
+local zeros = {} -- how many of a byte's two nibbles are zero
+for i = 0, 255 do zeros[i] = (i % 16 == 0 and 1 or 0) + (i < 16 and 1 or 0) end
+
+local function alive(field)
+  local doc = tonumber(get(field) or 0)
+  local found = doc > 0 and record(doc)
+  if found and string.sub(found, 1, 16) ~= GONE then return found, doc end
+  if found then drop(field) end
+end
+
+local function matches(a, b)
+  local total, x, y = 0, { string.byte(a, 1, 128) }, { string.byte(b, 1, 128) }
+  for i = 1, 128 do total = total + zeros[bit.bxor(x[i], y[i])] end
+  return total
+end
+
+local function nearest(me, bands)
+  local best, most, own, looked = nil, need - 1, false, {}
+  for _, band in ipairs(bands) do
+    local value, left = get(band), {}
+    for doc in string.gmatch(value or "", "%d+") do
+      local found = looked[doc] or record(tonumber(doc))
+      if string.sub(found, 1, 16) ~= GONE then
+        left[#left + 1] = doc
+        if not looked[doc] and string.sub(found, 1, 16) ~= me.id then
+          local same = matches(me.signature, string.sub(found, 29))
+          if string.sub(found, 17, 24) == me.url then own = own or same >= need
+          elseif same > most then best, most = found, same end
+        end
+      end
+      looked[doc] = found
+    end
+    local kept = table.concat(left, ",")
+    if value and kept == "" then drop(band) elseif value and kept ~= value then put(band, kept) end
+  end
+  return best, most, own
+end
+
+local function segment_number()
+  local number = redis.call("HGET", root .. ":g", segment)
+  if number then return number end
+  segments = segments + 1
+  redis.call("HSET", root .. ":g", segment, segments)
+  redis.call("HSET", root .. ":o", segments, segment)
+  return segments
+end
+
+local function write(me, doc)
+  local number = segment_number()
+  store(doc, me.id .. me.url .. struct.pack("<I4", tonumber(number)) .. me.signature)
+  redis.call("RPUSH", root .. ":l:" .. number, doc)
+end
+
+local function add(me, bands)
+  docs = docs + 1
+  write(me, docs)
+  put("p" .. me.payload, docs)
+  if not bands then return end
+  if me.text ~= NONE and not get("t" .. me.text) then put("t" .. me.text, docs) end
+  for _, band in ipairs(bands) do
+    local value = get(band)
+    value = value and value .. "," .. docs or docs -- 64 bytes: a listpack holds no more
+    if #tostring(value) <= 64 then put(band, value) end
+  end
+end
+
+local function look(me, bands)
+  local copy, doc = alive("p" .. me.payload)
+  local again = copy and string.sub(copy, 1, 16) == me.id
+  if copy and not again then
+    return string.sub(copy, 17, 24) == me.url and "r" or "e", copy, 256
+  end
+  local text, kind, found, count, own = me.text ~= NONE and alive("t" .. me.text), "k", nil, 0, nil
+  local other = text and string.sub(text, 1, 16) ~= me.id
+  if other and string.sub(text, 17, 24) ~= me.url then
+    kind, found, count = "t", text, 256
+  elseif #bands > 0 then
+    found, count, own = nearest(me, bands)
+    if found then kind = "n" end
+  end
+  if again then write(me, doc) else add(me, kind == "k" and (own and {} or bands)) end
+  return kind, found, count
+end
+
+local out = {}
+for i = 3, #ARGV do
+  local packed, bands = ARGV[i], {}
+  local me = {
+    id = string.sub(packed, 1, 16), url = string.sub(packed, 17, 24),
+    payload = string.sub(packed, 25, 32), text = string.sub(packed, 33, 40),
+    signature = string.sub(packed, 41, 168),
+  }
+  for at = 169, #packed, 4 do
+    bands[#bands + 1] = string.format("%d", struct.unpack("<I4", packed, at) - 2147483648)
+  end
+  local kind, found, count = look(me, bands)
+  local id, committed = GONE, 0
+  if found then
+    local number = struct.unpack("<I4", found, 25)
+    id, committed = string.sub(found, 1, 16), 1 - redis.call("HEXISTS", root .. ":o", number)
+  end
+  out[#out + 1] = kind .. id .. struct.pack("<I2", found and count or 0) .. string.char(committed)
+  while entries > FILL * buckets do split() end
+end
+save()
+return out

@@ -1,0 +1,248 @@
+"""Near-duplicates: text -> shingles -> MinHash -> 4-bit signature and band hashes. Pure.
+
+The main text is folded to lower case and cut into tokens: a run of letters, digits and marks is
+one, and so is every single character of the scripts written without spaces (Chinese, Japanese,
+Thai, Lao, Khmer, Burmese). Five tokens in a row are a shingle: word 5-grams where there are words,
+character 5-grams where there are none, and the obvious mixture in mixed text.
+
+The MinHash is datasketch's scheme ``affine32`` with 256 permutations of seed 1, so ``values`` load
+there as ``MinHash(seed=1, hashvalues=values(text), scheme="affine32")``. Two things are made of
+it. Bands: 16 hashes of 8 full values each (the first 128), by which candidates are found (two texts
+share one with probability 1 - (1 - J^8)^16: 0.95 at J = 0.8, 0.994 at 0.85, 0.9999 at 0.9). Packed:
+4 bits of each value (128 bytes), by which candidates are verified (Li and Koenig, "b-Bit Minwise
+Hashing", WWW 2010), with a standard error of 0.028 at J = 0.8.
+
+Kept here: the same text gives the same signature in every process, on every platform and in every
+version (a golden file proves it): all arithmetic is on unsigned integers of fixed width, nothing
+depends on Python's hash seed, and what counts as a letter stands below instead of coming from the
+interpreter's Unicode tables (only case folding does, which Unicode keeps stable). Time and memory
+are bounded: texts are compared by their first million characters.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+U8: TypeAlias = NDArray[np.uint8]
+U32: TypeAlias = NDArray[np.uint32]
+U64: TypeAlias = NDArray[np.uint64]
+
+PERMUTATIONS: Final = 256
+SEED: Final = 1  # of the permutations, as in datasketch
+BANDS: Final = 16
+ROWS: Final = 8
+SHINGLE: Final = 5  # tokens
+MIN_SHINGLES: Final = 25  # distinct ones; shorter texts are compared exactly only
+VERIFY: Final = 0.79  # estimated similarity from which a candidate counts at threshold 0.8
+MAX_CHARS: Final = 1_000_000  # of a text that are looked at
+PACKED_BYTES: Final = PERMUTATIONS // 2
+
+_BLOCK: Final = (64, 2048)  # permutations x shingles at a time: half a megabyte, stays in cache
+_SOLO: Final = np.uint32(1 << 31)  # marks a character that is a token of its own
+_CODE: Final = np.uint32((1 << 21) - 1)
+_START: Final = np.uint32(1 << 21)  # added to a token's first character: "ab c" is not "a bc"
+_RADIX: Final = 0x5851F42D4C957F2D  # odd, so it has an inverse modulo 2^64 (Knuth's MMIX)
+_PAGE: Final = 1024  # powers of the radix are tabulated as high page x low index
+
+# What separates tokens; all other characters are letters, digits or marks.
+_SEPARATORS: Final = (
+    (0x00, 0x2F), (0x3A, 0x40), (0x5B, 0x60), (0x7B, 0xA9), (0xAB, 0xB4), (0xB6, 0xB9),
+    (0xBB, 0xBF), (0xD7, 0xD7), (0xF7, 0xF7), (0x2C2, 0x2DF), (0x37E, 0x37E), (0x387, 0x387),
+    (0x55A, 0x55F), (0x589, 0x58F), (0x5BE, 0x5BE), (0x5C0, 0x5C0), (0x5C3, 0x5C3),
+    (0x5C6, 0x5C6), (0x5F3, 0x5F4), (0x600, 0x60F), (0x61B, 0x61F), (0x66A, 0x66D),
+    (0x6D4, 0x6D4), (0x700, 0x70F), (0x964, 0x965), (0xE2F, 0xE2F), (0xE3F, 0xE3F),
+    (0xE4F, 0xE4F), (0xE5A, 0xE5B), (0xF01, 0xF17), (0x104A, 0x104F), (0x1360, 0x1368),
+    (0x166D, 0x166E), (0x17D4, 0x17DB), (0x1800, 0x180A), (0x2000, 0x206F), (0x20A0, 0x20CF),
+    (0x2190, 0x2BFF), (0x2E00, 0x2E7F), (0x2FF0, 0x3004), (0x3008, 0x3020), (0x3030, 0x3030),
+    (0x303D, 0x303F), (0x30FB, 0x30FB), (0xD800, 0xF8FF), (0xFD3E, 0xFD3F),
+    (0xFE00, 0xFE6F), (0xFEFF, 0xFF0F), (0xFF1A, 0xFF20), (0xFF3B, 0xFF40), (0xFF5B, 0xFF65),
+    (0xFFE0, 0xFFFF), (0x1F000, 0x1FAFF), (0xE0000, 0x10FFFF),
+)  # fmt: skip
+# Scripts written without spaces between words.
+_SOLOS: Final = (
+    (0xE01, 0xE2E), (0xE30, 0xE3E), (0xE40, 0xE4E), (0xE50, 0xE59), (0xE81, 0xEDF),
+    (0x1000, 0x1049), (0x1050, 0x109F), (0x1780, 0x17D3), (0x17DC, 0x17FF), (0x2E80, 0x2FDF),
+    (0x3005, 0x3007), (0x3021, 0x302F), (0x3031, 0x303C), (0x3041, 0x30FA), (0x30FC, 0x312F),
+    (0x31A0, 0x31FF), (0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0xFF66, 0xFF9F),
+    (0x1AFF0, 0x1B16F), (0x20000, 0x3FFFF),
+)  # fmt: skip
+_CASED_END: Final = 0x1E944  # no character from here on has case
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a text is compared by."""
+
+    packed: bytes  # 128 bytes: 4 bits of each of the 256 minima, low nibble first
+    bands: bytes  # 64 bytes: 16 band hashes, little-endian uint32
+    shingles: int  # number of distinct shingles
+
+
+def signature(text: str, *, minimum: int = MIN_SHINGLES) -> Signature | None:
+    """The signature of a text, or None when it has fewer than ``minimum`` distinct shingles.
+
+    Never raises, whatever the text; some 0.2 ms for 1,500 words.
+    """
+    distinct = shingles(text)
+    if len(distinct) < max(minimum, 1):
+        return None
+    minima = _minima(distinct)
+    return Signature(_pack(minima), _bands(minima), len(distinct))
+
+
+def values(text: str) -> U32 | None:
+    """The 256 full minima, or None for a text without any shingle."""
+    distinct = shingles(text)
+    return _minima(distinct) if len(distinct) else None
+
+
+def estimate(a: bytes, b: bytes) -> float:
+    """The Jaccard similarity of two texts, 0..1, from their packed signatures.
+
+    Two different minima agree in 4 bits once in 16 times; the estimate is corrected for that.
+    """
+    same = np.frombuffer(a, np.uint8) ^ np.frombuffer(b, np.uint8)
+    matches = int(np.count_nonzero(same & 0x0F == 0) + np.count_nonzero(same & 0xF0 == 0))
+    return max(0.0, (matches / PERMUTATIONS - 1 / 16) / (1 - 1 / 16))
+
+
+def shingles(text: str) -> U32:
+    """The distinct shingles of a text as sorted 32-bit hashes; empty below five tokens."""
+    codes = np.frombuffer(text[:MAX_CHARS].encode("utf-32-le", "surrogatepass"), "<u4")
+    folded = _fold_table().take(codes)
+    kept = folded != 0
+    solo = folded >= _SOLO
+    begins = kept.copy()  # a token begins at each solo, and at a letter after anything else
+    begins[1:] &= ~kept[:-1] | solo[1:] | solo[:-1]
+    units = folded[kept] & _CODE
+    starts = np.flatnonzero(begins[kept])
+    if len(starts) < SHINGLE:
+        return np.empty(0, np.uint32)
+    units[starts] += _START
+    hashes = _substring_hashes(units, starts)
+    hashes.sort()
+    distinct: U32 = hashes[np.concatenate(([True], hashes[1:] != hashes[:-1]))]
+    return distinct
+
+
+def _substring_hashes(units: U32, starts: NDArray[np.intp]) -> U32:
+    """A hash of each run of five tokens, from prefix sums of the polynomial sum(u[i] * r^i)."""
+    pages, inverse_pages = _powers()
+    count = len(units)
+    powers = (pages[1][: count // _PAGE + 1, None] * pages[0]).ravel()
+    sums = np.zeros(count + 1, np.uint64)
+    np.cumsum(units * powers[:count], out=sums[1:])
+    first = starts[: len(starts) - SHINGLE + 1]
+    end = np.append(starts[SHINGLE:], count)
+    shift = inverse_pages[1].take(first // _PAGE) * inverse_pages[0].take(first % _PAGE)
+    # Divided by r^start, a run hashes alike wherever it stands; times r, so that its first
+    # character reaches the high bits too.
+    hashes: U64 = (sums[end] - sums[first]) * (shift * np.uint64(_RADIX))
+    return (hashes >> np.uint64(32)).astype(np.uint32)
+
+
+def _minima(hashes: U32) -> U32:
+    """The minimum of ``a * h + b`` over all hashes, for each of the 256 permutations."""
+    a, b = _permutations()
+    mixed = _fmix32(hashes)
+    best = np.full(PERMUTATIONS, 0xFFFFFFFF, np.uint32)
+    rows, width = _BLOCK
+    for left in range(0, len(mixed), width):
+        part = mixed[left : left + width]
+        block = _SCRATCH.block[: rows * len(part)].reshape(rows, len(part))
+        for top in range(0, PERMUTATIONS, rows):
+            group = slice(top, top + rows)
+            np.multiply(a[group], part, out=block)
+            np.add(block, b[group], out=block)
+            np.minimum(best[group], block.min(axis=1), out=best[group])
+    return best
+
+
+def _pack(minima: U32) -> bytes:
+    """Four bits of each minimum; which four depends on all its bits, as its top bits are near 0."""
+    nibbles = ((minima * np.uint32(0x9E3779B1)) >> np.uint32(28)).astype(np.uint8)
+    packed: U8 = nibbles[0::2] | (nibbles[1::2] << np.uint8(4))
+    return packed.tobytes()
+
+
+def _bands(minima: U32) -> bytes:
+    """A 32-bit hash of each band's eight minima and the band's number."""
+    weights = _weights()
+    sums = (minima[: BANDS * ROWS].reshape(BANDS, ROWS) * weights[0]).sum(
+        axis=1, dtype=np.uint64
+    ) + weights[1, 0]
+    sums += np.arange(BANDS, dtype=np.uint64) * weights[1, 1]
+    sums = (sums ^ (sums >> np.uint64(29))) * np.uint64(_RADIX)
+    hashes: U32 = (sums >> np.uint64(32)).astype("<u4")
+    return hashes.tobytes()
+
+
+def _fmix32(h: U32) -> U32:
+    """MurmurHash3's finaliser, by which datasketch mixes before it permutes."""
+    h = (h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    h = (h ^ (h >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return h ^ (h >> np.uint32(16))
+
+
+class _Scratch(threading.local):
+    """A block to multiply in, per thread: fresh pages would cost more than the arithmetic."""
+
+    def __init__(self) -> None:
+        self.block: U32 = np.empty(_BLOCK[0] * _BLOCK[1], np.uint32)
+
+
+_SCRATCH: Final = _Scratch()
+
+
+@cache
+def _permutations() -> tuple[U32, U32]:
+    """Multipliers (odd) and offsets, as columns: datasketch's for ``affine32`` and this seed.
+
+    RandomState's streams are frozen by NumPy's compatibility policy (NEP 19).
+    """
+    random = np.random.RandomState(SEED)
+    a = random.randint(0, 1 << 31, PERMUTATIONS, dtype=np.uint32) * np.uint32(2) + np.uint32(1)
+    b = random.randint(0, 1 << 32, PERMUTATIONS, dtype=np.uint32)
+    return a[:, None], b[:, None]
+
+
+@cache
+def _weights() -> U64:
+    """Odd 64-bit weights for the band hashes: row 0 for the minima, row 1 for salt and band."""
+    powers = np.full(2 * ROWS, 0xD1342543DE82EF95, np.uint64)
+    return np.multiply.accumulate(powers).reshape(2, ROWS)
+
+
+@cache
+def _powers() -> tuple[tuple[U64, U64], tuple[U64, U64]]:
+    """r^0..r^1023 and r^(1024 * 0)..r^(1024 * 1023); then the same of r's inverse."""
+
+    def pages(radix: int) -> tuple[U64, U64]:
+        low = np.full(_PAGE, radix, np.uint64)
+        low[0] = 1
+        high = np.full(_PAGE, pow(radix, _PAGE, 1 << 64), np.uint64)
+        high[0] = 1
+        return np.multiply.accumulate(low), np.multiply.accumulate(high)
+
+    return pages(_RADIX), pages(pow(_RADIX, -1, 1 << 64))
+
+
+@cache
+def _fold_table() -> U32:
+    """For each code point: 0 when it separates, else its case-folded code, marked when solo."""
+    table = np.arange(0x110000, dtype=np.uint32)
+    folded = [chr(code).casefold() for code in range(_CASED_END)]
+    table[:_CASED_END] = [
+        ord(f) if len(f) == 1 else code for code, f in enumerate(folded)
+    ]  # those that fold to several characters stay as they are
+    for low, high in _SOLOS:
+        table[low : high + 1] |= _SOLO
+    for low, high in _SEPARATORS:
+        table[low : high + 1] = 0
+    return table
