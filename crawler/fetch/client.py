@@ -1,0 +1,308 @@
+"""Fetches one URL with one request: nothing followed, nothing re-sent, everything bounded.
+
+Invariants kept: one door out (the connector's sockets come from :mod:`crawler.fetch.guard`); never
+early: the gate is asked after the connection stands and right before the one write, and a request
+is written once, never again by itself.
+
+aiohttp gives the connector (pool, happy eyeballs, TLS) and the response parser. Its
+``ClientSession`` is left out on purpose: it re-sends idempotent requests on a kept-alive
+connection that turns out dead, has no point to check a lease between connect and write, does not
+tell the request as sent, and costs more CPU than the rest of the fetch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final, NamedTuple
+
+import aiohttp
+from aiohttp import ClientRequest, ClientTimeout, TCPConnector, hdrs
+from aiohttp.connector import Connection
+from aiohttp.http import RawResponseMessage
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.streams import StreamReader
+from yarl import URL
+
+from crawler.fetch.decode import ACCEPT_ENCODING, Decoder
+from crawler.fetch.dns import Resolver
+from crawler.fetch.errors import answer_error, connect_error
+from crawler.fetch.exchange import Exchange, FetchError, LeaseExpired
+from crawler.fetch.guard import guarded_socket
+from crawler.fetch.wire import Limits, TimeUp, Watch, Wire, header_flood
+
+Gate = Callable[[], bool]
+
+_URL: Final = re.compile(
+    r"(https?)://(?:[^/?#\\\s]*@)?"  # userinfo is left out: no credentials from URLs
+    r"(\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::([0-9]{1,5}))?"
+    r"((?:[/?][!\"$-~]*)?)(?:#.*)?",
+    re.IGNORECASE | re.ASCII | re.DOTALL,
+)
+_TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
+_VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 5.5
+# Framing, connection and proxy headers are the client's business, and Host is the lease's.
+_OWN: Final = frozenset(
+    {
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"connection",
+        b"keep-alive",
+        b"upgrade",
+        b"expect",
+        b"te",
+        b"trailer",
+        b"proxy-authorization",
+        b"proxy-connection",
+    }
+)
+_MAX_ORIGINS: Final = 4096
+
+
+class Target(NamedTuple):
+    """A URL taken apart, verbatim but for userinfo and fragment."""
+
+    scheme: str  # http | https
+    host: str  # lower case; an IPv6 literal without brackets
+    port: int
+    authority: str  # for the Host header: default ports left out
+    path: str  # for the request line, with the query
+
+
+def parse_target(url: str) -> Target:
+    """Take ``url`` apart; anything but a canonical http(s) URL is ``FetchError("invalid-url")``."""
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise FetchError("invalid-url", f"not a canonical http(s) URL: {url[:200]!r}")
+    scheme, host, digits, path = match.groups()
+    scheme, host = scheme.lower(), host.lower()
+    default = 443 if scheme == "https" else 80
+    port = int(digits) if digits else default
+    if not 0 < port < 65536:
+        raise FetchError("invalid-url", f"port {port} does not exist")
+    authority = host if port == default else f"{host}:{port}"
+    if not path.startswith("/"):
+        path = f"/{path}"
+    return Target(scheme, host.strip("[]"), port, authority, path)
+
+
+def request_head(
+    method: str, target: Target, headers: Iterable[tuple[bytes, bytes]], length: int
+) -> bytes:
+    """The request's head as it goes over the wire.
+
+    Headers keep their order and case, without those that frame the message or steer proxies; a
+    missing ``Accept-Encoding`` is added. Raises ``ValueError`` for what is not a header.
+    """
+    if _TOKEN.fullmatch(method.encode("ascii", "replace")) is None:
+        raise ValueError(f"{method!r} is not a method")
+    lines = [f"{method} {target.path} HTTP/1.1\r\nHost: {target.authority}".encode("ascii")]
+    negotiates = False
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered in _OWN:
+            continue
+        if _TOKEN.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
+            raise ValueError(f"{name!r}: {value!r} is not a header")
+        negotiates = negotiates or lowered == b"accept-encoding"
+        lines.append(name + b": " + value)
+    if not negotiates:
+        lines.append(b"Accept-Encoding: " + ACCEPT_ENCODING.encode("ascii"))
+    if length or method in ("POST", "PUT", "PATCH"):
+        lines.append(b"Content-Length: %d" % length)
+    return b"\r\n".join([*lines, b"", b""])
+
+
+class Client:
+    """The one door out. Must be made inside a running event loop; close it when done.
+
+    Connections are kept alive per origin for 15 s at most. How many there are is not bounded
+    here: leases bound it.
+
+    :param resolver: closed together with the client
+    :param allow_private: contact private and loopback addresses too
+    """
+
+    def __init__(self, limits: Limits, resolver: Resolver, *, allow_private: bool = False) -> None:
+        self._limits = limits
+        self._resolver = resolver
+        self._loop = asyncio.get_running_loop()
+        self._tls = ssl.create_default_context()
+        self._tls.set_alpn_protocols(["http/1.1"])
+        self._connector = _Connector(limits, self._resolver, guarded_socket(allow_private))
+        self._timeout = ClientTimeout(connect=limits.connect, ceil_threshold=limits.connect)
+        self._origins: dict[tuple[str, str, int], ClientRequest] = {}
+
+    async def fetch(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        body: bytes = b"",
+        gate: Gate | None = None,
+    ) -> Exchange:
+        """Send one request and read its answer.
+
+        A body cut short is kept and said so in ``truncated``: "length" over ``max_body``, "time"
+        when the total deadline passes while it comes at a fair rate, "disconnect" when it ends
+        before its declared or coded end.
+
+        :param url: canonical and absolute; sent verbatim, without fragment and userinfo
+        :param gate: asked right before the write; False raises :class:`LeaseExpired`
+        Raises ``FetchError`` for everything that gives no usable answer, ``ValueError`` for a
+        header or method that cannot be sent.
+        """
+        target = parse_target(url)
+        head = request_head(method, target, headers, len(body))
+        connection = await self._connect(target)
+        try:
+            exchange = await self._exchange(_wire(connection), url, head, body, gate)
+        except BaseException:
+            connection.close()
+            raise
+        if exchange.truncated is None:
+            connection.release()
+        else:
+            connection.close()
+        return exchange
+
+    async def close(self) -> None:
+        """Close all connections and stop resolving."""
+        await self._connector.close()
+        await self._resolver.close()
+
+    async def _connect(self, target: Target) -> Connection:
+        origin = self._origin(target)
+        while True:
+            try:
+                connection = await self._connector.connect(origin, [], self._timeout)
+            except Exception as error:
+                raise connect_error(error) from error
+            if _wire(connection).reusable():
+                return connection
+            connection.close()
+
+    def _origin(self, target: Target) -> ClientRequest:
+        """What the connector needs to know of a request: its origin and how to do TLS."""
+        key = (target.scheme, target.host, target.port)
+        origin = self._origins.get(key)
+        if origin is None:
+            if len(self._origins) >= _MAX_ORIGINS:
+                self._origins.clear()
+            url = URL.build(scheme=target.scheme, host=target.host, port=target.port)
+            origin = ClientRequest("GET", url, loop=self._loop, ssl=self._tls)
+            self._origins[key] = origin
+        return origin
+
+    async def _exchange(
+        self, wire: Wire, url: str, head: bytes, body: bytes, gate: Gate | None
+    ) -> Exchange:
+        transport = wire.transport
+        if transport is None:
+            raise FetchError("reset", "the connection ended before the request")
+        peer = str(transport.get_extra_info("peername")[0])
+        if gate is not None and not gate():
+            raise LeaseExpired(f"too little is left of the lease to fetch {url}")
+        wire.begin(bodiless=head.startswith(b"HEAD "))
+        watch = Watch(self._loop, wire, self._limits)
+        started, clock = time.time(), time.monotonic()
+        try:
+            transport.write(head + body)
+            message, payload, truncated = await self._answer(wire)
+        finally:
+            watch.cancel()
+        finished = time.monotonic()
+        if truncated is None:
+            wire.end(message)
+        return Exchange(
+            url=url,
+            ip=peer,
+            started=started,
+            seconds=finished - clock,
+            finished_mono=finished,
+            request_head=head,
+            status=message.code,
+            status_line=_status_line(message),
+            headers=tuple(
+                (name.decode("latin-1"), value.decode("latin-1"))
+                for name, value in message.raw_headers
+            ),
+            payload=payload,
+            truncated=truncated,
+        )
+
+    async def _answer(self, wire: Wire) -> tuple[RawResponseMessage, bytes, str | None]:
+        limits = self._limits
+        try:
+            message, stream = await wire.answer()
+        except Exception as error:
+            raise answer_error(error, wire.received) from error
+        if message.code == 101:
+            raise FetchError("protocol-error", "the server switched protocols unasked")
+        if sum(len(name) + len(value) + 4 for name, value in message.raw_headers) > limits.max_head:
+            raise header_flood(limits)
+        decoder = Decoder(
+            ", ".join(message.headers.getall(hdrs.CONTENT_ENCODING, ())),
+            max_decoded=limits.max_decoded,
+            max_ratio=limits.max_ratio,
+        )
+        truncated = await _read(stream, decoder, limits.max_body)
+        if truncated is None and (wire.broken or not decoder.complete()):
+            truncated = "disconnect"
+        return message, decoder.payload(), truncated
+
+
+class _Connector(TCPConnector):
+    """aiohttp's connector over our sockets, our resolver and our side of the connection."""
+
+    def __init__(
+        self, limits: Limits, resolver: Resolver, socket_factory: aiohttp.SocketFactoryType
+    ) -> None:
+        super().__init__(
+            resolver=resolver,
+            socket_factory=socket_factory,
+            use_dns_cache=False,  # the resolver has its own, which knows TTLs and failures
+            limit=0,
+            keepalive_timeout=15.0,
+        )
+        self._factory = partial(Wire, self._loop, limits)  # type: ignore[assignment]
+
+
+def _wire(connection: Connection) -> Wire:
+    wire = connection.protocol
+    if not isinstance(wire, Wire):
+        raise TypeError(f"the connector made a {type(wire).__name__}, not a Wire")
+    return wire
+
+
+async def _read(stream: StreamReader, decoder: Decoder, limit: int) -> str | None:
+    """Feed the body to the decoder, up to ``limit`` bytes; say how it was cut short, if it was."""
+    left = limit
+    truncated = None
+    try:
+        while chunk := await stream.readany():
+            if len(chunk) > left:
+                decoder.feed(chunk[:left])
+                return "length"
+            left -= len(chunk)
+            decoder.feed(chunk)
+    except TimeUp:
+        truncated = "time"
+    except (aiohttp.ClientError, HttpProcessingError, OSError):
+        truncated = "disconnect"
+    if truncated is not None:
+        # What had come before the failure still lies in the stream, which now only raises.
+        decoder.feed(stream._read_nowait(-1)[:left])
+    return truncated
+
+
+def _status_line(message: RawResponseMessage) -> str:
+    major, minor = message.version
+    reason = message.reason.encode("utf-8", "surrogateescape").decode("latin-1")
+    return f"HTTP/{major}.{minor} {message.code} {reason}".rstrip()
