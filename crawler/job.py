@@ -1,0 +1,354 @@
+"""JobSpec: what to crawl, how politely and where to; the one schema behind file, CLI and API.
+
+Invariants kept: a crawl of a public host names somebody who can be asked to stop
+(``check_identity``); a key that nobody declared is an error, never ignored.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from crawler import __version__
+from crawler.schema import Shown, UsageError, unknown_key, validate
+from crawler.units import parse_duration, parse_size
+from frontier.model import Politeness
+
+__all__ = [
+    "Count",
+    "Duration",
+    "JobSpec",
+    "Size",
+    "UsageError",
+    "check_identity",
+    "is_public_host",
+    "load_job",
+    "politeness",
+    "read_toml",
+    "requires_contact",
+]
+
+# Top-level names that never resolve on the public Internet (RFC 6761, 6762, 8375; ICANN 2024-07).
+_PRIVATE_NAMES: Final = (
+    "localhost",
+    "test",
+    "invalid",
+    "example",
+    "local",
+    "internal",
+    "home.arpa",
+)
+_EMAIL: Final = re.compile(r"[^\s@<>()]+@[^\s@<>()]+\.[^\s@<>().]+")
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
+_PRODUCT: Final = re.compile(r"(?:.*compatible;\s*)?([A-Za-z][A-Za-z_-]*)")  # RFC 9309 2.2.1
+# Fields of the request that are the connection's, or that have an option of their own.
+_OWN_HEADERS: Final = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-length",
+        "expect",
+        "from",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "user-agent",
+    }
+)
+_MAX: Final = 10**12  # above any crawl; keeps numbers exact in Redis scripts
+
+
+def _no_bool(value: object) -> object:
+    if value is True or value is False:
+        raise ValueError(f"should be a number, not {str(value).lower()}")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_no_bool), Field(le=_MAX)]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(le=_MAX)]
+Size = Annotated[int, BeforeValidator(parse_size), Field(le=10**18)]
+
+
+class JobSpec(BaseModel):
+    """One crawl. Durations are seconds, sizes bytes; text such as ``10m`` or ``500MB`` is read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Shown("--name", "NAME")] = Field(
+        default="crawl",
+        description="Name of the job; its directory below the workspace's.",
+    )
+    workspace: Annotated[str, Shown("--workspace", "NAME")] = Field(
+        default="default",
+        description="Workspace that owns the job; the first directory below the output root.",
+    )
+    seeds: Annotated[tuple[str, ...], Shown(metavar="URL...")] = Field(
+        default=(),
+        description="URLs to start from. A bare host name is read as https://.",
+    )
+    seed_files: Annotated[tuple[str, ...], Shown("--seeds", "FILE|-")] = Field(
+        default=(),
+        description="Files of URLs to start from, - for standard input: text (one URL per line, "
+        "# comments), CSV (column url, or the first), JSON lines; each also gzipped.",
+    )
+    sitemaps: Annotated[tuple[str, ...], Shown("--sitemap", "URL")] = Field(
+        default=(),
+        description="Sitemaps or sitemap indexes to take URLs from; their hosts are in scope.",
+    )
+    scope: Annotated[Literal["host", "domain", "prefix", "any"], Shown("--scope", "KIND")] = Field(
+        default="host",
+        description="What belongs to the job: the seeds' hosts (host), their registered domains "
+        "(domain), URLs that begin like a seed up to its last slash (prefix), or any URL (any).",
+    )
+    include: Annotated[tuple[str, ...], Shown("--include", "PATTERN")] = Field(
+        default=(),
+        description="Keep only URLs that match one of these patterns: after re: a regular "
+        "expression to be found in the URL, else a glob with * that must match all of the path "
+        "(/docs/*), of the URL without scheme (example.org/docs/*) or of the whole URL (*.html).",
+    )
+    exclude: Annotated[tuple[str, ...], Shown("--exclude", "PATTERN")] = Field(
+        default=(),
+        description="Leave out URLs that match one of these patterns; wins over include.",
+    )
+    max_pages: Annotated[Count | None, Shown("--max-pages", "N")] = Field(
+        default=None,
+        ge=1,
+        description="Stop after about this many fetched pages (workers finish what they hold).",
+    )
+    max_depth: Annotated[Count | None, Shown("--max-depth", "N")] = Field(
+        default=None,
+        ge=0,
+        description="Follow links at most this far from a seed; 0 fetches the seeds alone.",
+    )
+    time_limit: Annotated[Duration | None, Shown("--time-limit", "TIME", "duration")] = Field(
+        default=None, gt=0, description="Stop after this long."
+    )
+    size_limit: Annotated[Size | None, Shown("--size-limit", "SIZE", "size")] = Field(
+        default=None, gt=0, description="Stop after about this many bytes of page content."
+    )
+    max_hops: Annotated[Count, Shown(metavar="N")] = Field(
+        default=10,
+        ge=0,
+        le=100,
+        description="Redirects in a row that are followed before a URL is dropped.",
+    )
+    max_wait: Annotated[Duration, Shown("--max-wait", "TIME", "duration")] = Field(
+        default=300.0,
+        ge=0,
+        description="The job ends when all that is left are hosts blocked for longer than this "
+        "(Retry-After, unreachable robots.txt, open breakers); their URLs count as unreached.",
+    )
+    out: Annotated[str, Shown("--out", "DIR|s3://...")] = Field(
+        default="crawl",
+        min_length=1,
+        description="Where pages are stored: a directory or s3://bucket/prefix.",
+    )
+    delay: Annotated[Duration, Shown("--delay", "TIME", "duration")] = Field(
+        default=1.0,
+        ge=0,
+        le=86_400,
+        description="Shortest pause between the end of a request to a host and the next one's "
+        "start. 0 also turns off the pause that grows with response time: for your own servers. "
+        "Crawl-delay and Retry-After always win.",
+    )
+    user_agent: Annotated[
+        str | None, Shown("--user-agent", "TEXT", default=f"comity/{__version__} (+CONTACT)")
+    ] = Field(
+        default=None,
+        description="User-Agent sent; begins with the crawler's product name, which is also what "
+        "robots.txt groups are matched by. The contact is appended when it is not in it.",
+    )
+    contact: Annotated[str | None, Shown("--contact", "EMAIL|URL")] = Field(
+        default=None,
+        description="Whom site owners can ask to stop: an email address or a web page. "
+        "Demanded for public hosts; without it they are left out.",
+    )
+    headers: Annotated[dict[str, str], Shown("--header", "NAME: VALUE", secret=True)] = Field(
+        default={},
+        description="Further request headers, sent to every host.",
+    )
+    allow_private_networks: Annotated[bool, Shown("--allow-private-networks")] = Field(
+        default=False,
+        description="Also contact addresses that are not globally routable: for tests and "
+        "intranets only, as any page met could then point the crawler at your own services.",
+    )
+    dedupe: Annotated[Literal["flag", "off"], Shown(metavar="KIND")] = Field(
+        default="flag",
+        description="Record near-duplicates of earlier pages (flag), or do not look (off).",
+    )
+    segment_size: Annotated[Size, Shown(metavar="SIZE", unit="size")] = Field(
+        default=256_000_000,
+        ge=1000,
+        description="A worker's open segment is stored when its WARC file is this large...",
+    )
+    segment_age: Annotated[Duration, Shown(metavar="TIME", unit="duration")] = Field(
+        default=120.0,
+        gt=0,
+        description="...or this old, whichever comes first. A crash refetches at most that much.",
+    )
+
+    @field_validator("contact", "user_agent", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return (value.strip() or None) if isinstance(value, str) else value
+
+    @field_validator("name", "workspace")
+    @classmethod
+    def _path_component(cls, value: str) -> str:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", value):
+            raise ValueError(
+                f"not a name: {value!r} (up to 63 of a-z, 0-9, '.', '_', '-', "
+                "beginning with a letter or digit)"
+            )
+        return value
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _patterns_compile(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in value:
+            if not pattern.strip():
+                raise ValueError("an empty pattern")
+            try:
+                re.compile(pattern[3:] if pattern.startswith("re:") else "")
+            except re.error as exc:
+                raise ValueError(f"not a regular expression: {pattern!r} ({exc})") from None
+        return value
+
+    @field_validator("contact")
+    @classmethod
+    def _reachable_contact(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        if value.isascii() and value.isprintable():
+            mailbox = value.removeprefix("mailto:")
+            if _EMAIL.fullmatch(mailbox):
+                return mailbox
+            parts = urlsplit(value)
+            if parts.scheme in ("http", "https") and parts.hostname and not set(value) & set(" ()"):
+                return value
+        raise ValueError(f"not an email address or a web address: {value!r}")
+
+    @field_validator("user_agent")
+    @classmethod
+    def _names_a_product(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        found = _PRODUCT.match(value)
+        if not value.isprintable() or not value.isascii() or not found:
+            raise ValueError(f"does not begin with a product name such as 'mybot/1.0': {value!r}")
+        if found[1].lower() == "mozilla":
+            raise ValueError(
+                f"names a browser, not this crawler: {value!r} (write 'mybot/1.0' or "
+                "'Mozilla/5.0 (compatible; mybot/1.0)')"
+            )
+        return value
+
+    @field_validator("headers")
+    @classmethod
+    def _sendable_headers(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if not _TOKEN.fullmatch(name):
+                raise ValueError(f"not a header name: {name!r}")
+            if name.lower() in _OWN_HEADERS:
+                own = {"user-agent": "; use user_agent", "from": "; use contact"}
+                raise ValueError(f"{name} cannot be set{own.get(name.lower(), '')}")
+            if not (text.isprintable() and text.isascii()):
+                raise ValueError(f"header {name}: its value must be printable ASCII")
+        if len({name.lower() for name in value}) < len(value):
+            raise ValueError("a header is given twice")
+        return value
+
+    @property
+    def agent(self) -> str:
+        """The User-Agent header: product, version and, where there is one, the contact."""
+        agent = self.user_agent or f"comity/{__version__}"
+        if self.contact and self.contact not in agent:
+            agent += f" (+{self.contact})"
+        return agent
+
+    @property
+    def product(self) -> str:
+        """The product token, lower case, that robots.txt groups are matched by (RFC 9309 2.2.1)."""
+        found = _PRODUCT.match(self.agent)
+        return found[1].lower() if found else "comity"
+
+    @property
+    def mailbox(self) -> str | None:
+        """The From header (RFC 9110 10.1.2): the contact, where it is an email address."""
+        return self.contact if self.contact and _EMAIL.fullmatch(self.contact) else None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The keys of a TOML file; UsageError names the file, and the line of a syntax error."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as exc:
+        raise UsageError(f"cannot read {path}: {exc.strerror}") from None
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise UsageError(f"{path}:{line}: not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as exc:
+        found = re.search(r" \(at line (\d+), column \d+\)", str(exc))
+        line_text = f":{found[1]}" if found else ""
+        text = str(exc)[: found.start()] if found else str(exc)
+        raise UsageError(f"{path}{line_text}: {text}") from None
+
+
+def load_job(path: Path) -> JobSpec:
+    """The job that a ``job.toml`` describes; UsageError names file and key."""
+    values = read_toml(path)
+    for key in values:
+        if key not in JobSpec.model_fields:
+            raise unknown_key(str(path), key, JobSpec.model_fields)
+    return validate(JobSpec, values, lambda key: f"{path}: {key}")
+
+
+def politeness(job: JobSpec) -> Politeness:
+    """The bounds that the job's delay sets; 0 turns the adaptive factor off too."""
+    default = Politeness()
+    return Politeness(
+        min_delay=job.delay,
+        max_delay=max(job.delay, default.max_delay),
+        factor=default.factor if job.delay > 0 else 0.0,
+    )
+
+
+def is_public_host(hostname: str) -> bool:
+    """Whether a name or address literal may be a machine on the public Internet."""
+    hostname = hostname.strip("[]").rstrip(".").lower()
+    try:
+        address = ipaddress.ip_address(hostname)
+        return (getattr(address, "ipv4_mapped", None) or address).is_global
+    except ValueError:
+        private = any(hostname == n or hostname.endswith(f".{n}") for n in _PRIVATE_NAMES)
+        return "." in hostname and not private
+
+
+def requires_contact(urls: Iterable[str]) -> bool:
+    """Whether any of these (canonical) URLs lies on a public host."""
+    return any(is_public_host(urlsplit(url).hostname or "") for url in urls)
+
+
+def check_identity(job: JobSpec, urls: Iterable[str]) -> None:
+    """UsageError when one of these URLs lies on a public host and the job names no contact.
+
+    Links that lead to public hosts later are for the worker to refuse.
+    """
+    if job.contact:
+        return
+    for url in urls:
+        if requires_contact([url]):
+            raise UsageError(
+                f"{urlsplit(url).hostname} is a public host: give --contact with an email address "
+                "or a web page, so that its owner can reach you"
+            )

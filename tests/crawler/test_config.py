@@ -1,0 +1,185 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crawler.config import FETCH_LIMITS, FIELDS, Settings, mask_url, resolve
+from crawler.fetch.wire import Limits
+from crawler.job import JobSpec, UsageError
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def write(name: str, text: str) -> Path:
+    Path(name).write_text(text)
+    return Path(name)
+
+
+def error(
+    options: dict[str, Any] | None = None, env: dict[str, str] | None = None, **files: Path
+) -> str:
+    with pytest.raises(UsageError) as caught:
+        resolve(options or {}, env=env or {}, **files)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_job_and_settings_share_no_key() -> None:
+    assert not set(JobSpec.model_fields) & set(Settings.model_fields)
+
+
+def test_the_fetch_limits_are_the_clients_own() -> None:
+    mine, theirs = Settings(), Limits()
+    names = {"connect_timeout": "connect", "first_byte_timeout": "first_byte"}
+    names |= {"total_timeout": "total"}
+    for key in FETCH_LIMITS:
+        assert getattr(mine, key) == getattr(theirs, names.get(key, key)), key
+
+
+class TestPrecedence:
+    def test_each_source_wins_over_those_before(self) -> None:
+        write("comity.toml", 'delay = 2\nmax_pages = 2\nmax_depth = 2\nscope = "domain"\n')
+        job = write("job.toml", "max_pages = 4\nmax_depth = 4\n")
+        env = {"COMITY_DELAY": "3", "COMITY_MAX_PAGES": "3", "COMITY_MAX_DEPTH": "3"}
+        found = resolve({"max_depth": "5"}, env=env, job=job)
+        spec = found.spec
+        assert (spec.scope, spec.delay, spec.max_pages, spec.max_depth) == ("domain", 3.0, 4, 5)
+        assert found.origins == {
+            "scope": "comity.toml",
+            "delay": "COMITY_DELAY",
+            "max_pages": "job.toml",
+            "max_depth": "--max-depth",
+        }
+
+    def test_defaults_have_no_origin(self) -> None:
+        found = resolve({}, env={})
+        assert (found.spec, found.origins) == (JobSpec(), {})
+        assert {value.origin for value in found.values()} == {"default"}
+        assert [value.key for value in found.values()] == list(FIELDS)
+
+    def test_a_named_config_file_replaces_the_customary_one(self) -> None:
+        write("comity.toml", "delay = 2\n")
+        other = write("other.toml", "max_pages = 7\n")
+        found = resolve({}, env={}, config=other)
+        assert (found.spec.delay, found.spec.max_pages) == (1.0, 7)
+
+    @pytest.mark.parametrize("empty", [None, "", [], ()])
+    def test_an_empty_option_is_not_given(self, empty: Any) -> None:
+        assert resolve({"contact": empty}, env={"COMITY_CONTACT": "me@example.org"}).spec.contact
+
+    def test_an_empty_variable_is_not_set(self) -> None:
+        assert resolve({}, env={"COMITY_MAX_PAGES": ""}).spec.max_pages is None
+
+
+class TestVariables:
+    def test_lists_and_headers(self) -> None:
+        env = {
+            "COMITY_SEEDS": "https://a.test/ https://b.test/",
+            "COMITY_EXCLUDE": '["*/a b/*"]',
+            "COMITY_HEADERS": "X-One: 1\nX-Two: a: b",
+            "COMITY_ALLOW_PRIVATE_NETWORKS": "true",
+        }
+        spec = resolve({}, env=env).spec
+        assert spec.seeds == ("https://a.test/", "https://b.test/")
+        assert spec.exclude == ("*/a b/*",)
+        assert spec.headers == {"X-One": "1", "X-Two": "a: b"}
+        assert spec.allow_private_networks
+
+    def test_headers_as_json(self) -> None:
+        assert resolve({}, env={"COMITY_HEADERS": '{"A": "b"}'}).spec.headers == {"A": "b"}
+
+    def test_bad_json(self) -> None:
+        assert error(env={"COMITY_SEEDS": "[oops"}).startswith("COMITY_SEEDS: not JSON: ")
+
+    @pytest.mark.parametrize(
+        ("name", "near"),
+        [("COMITY_MAXPAGES", "COMITY_MAX_PAGES"), ("COMITY_Redis", "COMITY_REDIS")],
+    )
+    def test_an_unknown_one_is_named_with_the_nearest(self, name: str, near: str) -> None:
+        found = error(env={name: "1"})
+        assert found == f"environment: unknown key {name!r}; did you mean {near!r}?"
+
+    @pytest.mark.parametrize(
+        "name",
+        ["COMITY_SERVICE_HOST", "COMITY_SERVICE_PORT_HTTP", "COMITY_PORT", "COMITY_PORT_80_TCP",
+         "COMITY_PORT_80_TCP_ADDR", "COMITY_API_SERVICE_HOST"],
+    )  # fmt: skip
+    def test_what_kubernetes_adds_is_passed_over(self, name: str) -> None:
+        assert resolve({}, env={name: "10.0.0.1"}).origins == {}
+
+
+class TestMistakes:
+    def test_an_unknown_key_in_the_file(self) -> None:
+        write("comity.toml", "redsi = 'redis://h'\n")
+        assert error() == "comity.toml: unknown key 'redsi'; did you mean 'redis'?"
+
+    def test_a_setting_in_a_job_file(self) -> None:
+        found = error(job=write("job.toml", "workers = 2\n"))
+        assert found.startswith("job.toml: 'workers' is a setting, not part of a job")
+
+    def test_a_named_config_file_must_exist(self) -> None:
+        assert error(config=Path("no.toml")) == "cannot read no.toml: No such file or directory"
+
+    def test_the_source_of_a_bad_value_is_named(self) -> None:
+        write("comity.toml", "max_pages = -1\n")
+        assert error().startswith("comity.toml: max_pages: should be greater")
+        assert error({"max_pages": "-2"}).startswith("--max-pages: should be greater")
+        assert error(env={"COMITY_MAX_PAGES": "-3"}).startswith("COMITY_MAX_PAGES: should be")
+
+    @pytest.mark.parametrize(
+        ("key", "value", "message"),
+        [
+            ("workers", "-1", "--workers: should be greater than or equal to 0, not '-1'"),
+            ("dns_server", "nameserver", "--dns-server: not IP:PORT: 'nameserver'"),
+            ("dns_server", "127.0.0.1:99999", "--dns-server: not IP:PORT"),
+            ("dns_server", "127.0.0.1:0", "--dns-server: not IP:PORT"),
+            ("dns_server", "1.2.3:53", "--dns-server: not IP:PORT"),
+            ("redis", "http://h", "--redis: not a Redis URL: 'http://h'"),
+            ("redis", "redis://", "--redis: not a Redis URL"),
+            ("redis", "redis://h:port", "--redis: not a Redis URL"),
+            ("redis", "redis://:secret@h:port", "--redis: not a Redis URL: 'redis://:***@h:port'"),
+            ("worker_name", "a b", "--name: not a name: 'a b'"),
+            ("headers", ["no colon"], "--header: not 'Name: value': 'no colon'"),
+            ("headers", ["A: 1", "a: 2"], "--header: a is given twice"),
+            ("total_timeout", "10m", "lease_ttl (1m) must exceed total_timeout (10m) by 5s"),
+        ],
+    )
+    def test_bad_values(self, key: str, value: Any, message: str) -> None:
+        assert error({key: value}).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("127.0.0.1:5353", "127.0.0.1:5353"),
+        ("9.9.9.9", "9.9.9.9:53"),
+        ("::1", "[::1]:53"),
+        ("[::1]", "[::1]:53"),
+        ("[2001:DB8::1]:5353", "[2001:db8::1]:5353"),
+    ],
+)
+def test_name_servers_are_normalised(given: str, kept: str) -> None:
+    assert Settings(dns_server=given).dns_server == kept
+
+
+class TestSecrets:
+    @pytest.mark.parametrize(
+        ("url", "masked"),
+        [
+            ("redis://h:6379/0", "redis://h:6379/0"),
+            ("redis://:secret@h", "redis://:***@h"),
+            ("redis://u:se:cr@et@h/1", "redis://u:***@h/1"),
+            ("unix:///s?db=1&password=secret", "unix:///s?db=1&password=***"),
+        ],
+    )
+    def test_passwords_in_urls(self, url: str, masked: str) -> None:
+        assert mask_url(url) == masked
+
+    def test_no_secret_is_shown(self) -> None:
+        options = {"redis": "redis://:secret@h", "headers": ["Authorization: secret"]}
+        shown = {value.key: value.text for value in resolve(options, env={}).values()}
+        assert shown["redis"] == "redis://:***@h"
+        assert shown["headers"] == "Authorization: ***"
