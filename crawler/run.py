@@ -1,0 +1,282 @@
+"""One run of ``comity crawl``: submit or resume the job, watch it, end it, sum it up."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from crawler.config import Settings
+from crawler.job import JobSpec, UsageError
+from crawler.report import Progress, Summary
+from crawler.scope import Scope
+from crawler.seeds import iter_seeds
+from crawler.supervisor import Supervisor
+from frontier.client import Frontier
+from frontier.model import CrawlRequest, FrontierError, FrontierStats
+from frontier.policy import TABLE
+from frontier.registry import ENDED, JobRecord
+from frontier.url import parse
+from storage.blob import StorageError, StorageFull
+from storage.corpus import Corpus, CorpusInfo
+
+LOOK: Final = 0.5  # seconds between looks at the job
+BATCH: Final = 1_000  # seeds per call
+# What a resumed job takes from the new command; the rest is as it was.
+_RESUMED: Final = ("max_pages", "max_depth", "time_limit", "size_limit", "max_wait")
+
+
+def job_id(spec: JobSpec) -> str:
+    """The job's name in the frontier."""
+    return f"{spec.workspace}/{spec.name}"
+
+
+class Run:
+    """One run; :meth:`main` is its life."""
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        settings: Settings,
+        *,
+        resume: bool,
+        spool: Path,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._spec = spec
+        self._settings = settings
+        self._resume = resume
+        self._on_progress = on_progress
+        self._job = job_id(spec)
+        self._supervisor = Supervisor(settings, self._job, spool, sys.stderr)
+        self._interrupted = 0
+        self._started = time.monotonic()
+        self._pages: deque[tuple[float, int]] = deque(maxlen=20)
+
+    async def main(self) -> Summary:
+        """Run the job until it is over, interrupted or cannot go on."""
+        assert self._settings.redis is not None  # noqa: S101 - app.crawl sees to it
+        frontier = await Frontier.open(self._settings.redis, partitions=self._settings.partitions)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupt)
+        try:
+            await self._submit(frontier)
+            self._supervisor.start()
+            try:
+                await self._seed(frontier)
+                record = await self._watch(frontier)
+            finally:
+                await asyncio.to_thread(self._supervisor.drain)
+            return await self._sum_up(frontier, record)
+        finally:
+            await frontier.close()
+
+    def _interrupt(self) -> None:
+        self._interrupted += 1
+        if self._interrupted > 1:
+            self._supervisor.hurry()
+
+    # -- beginning
+
+    async def _submit(self, frontier: Frontier) -> None:
+        """Create the job's record, or let the old one run again."""
+        registry, spec = frontier.registry, self._spec
+        record = await registry.job(self._job)
+        if self._resume:
+            if record is None:
+                raise UsageError(f"nothing to resume: no job {self._job} in {spec.out}")
+            await self._renew(frontier, record)
+            return
+        if record is not None:
+            raise UsageError(
+                f"{spec.out} holds job {self._job} ({record.state}): continue it with --resume, "
+                "or choose another --out or --name"
+            )
+        if await asyncio.to_thread(_has_table, spec):
+            raise UsageError(
+                f"{spec.out} holds the pages of another crawl of {self._job}: "
+                "choose another --out or --name"
+            )
+        region = _region(spec, self._seeds())
+        stored = spec.model_copy(update={"seeds": (), "seed_files": (), "sitemaps": ()})
+        await registry.create_job(
+            self._job, stored.model_dump_json().encode(), region, credit=spec.max_pages
+        )
+
+    async def _renew(self, frontier: Frontier, record: JobRecord) -> None:
+        registry = frontier.registry
+        stored, region = await registry.job_spec(self._job)
+        old = JobSpec.model_validate_json(stored)
+        given = {
+            name: value
+            for name in _RESUMED
+            if (value := getattr(self._spec, name)) != JobSpec.model_fields[name].default
+        }
+        spec = old.model_copy(update=given)
+        credit = await registry.credit(self._job)
+        if "max_pages" in given:
+            spent = (old.max_pages or 0) - (credit or 0) if old.max_pages else 0
+            credit = max(0, given["max_pages"] - spent)
+        known = set(msgspec.json.decode(region, type=list[str]))
+        more = msgspec.json.decode(_region(spec, self._seeds()), type=list[str])
+        region = msgspec.json.encode(sorted(known | set(more)))
+        await registry.renew_job(self._job, spec.model_dump_json().encode(), region, credit=credit)
+        self._spec = spec.model_copy(
+            update={
+                "seeds": self._spec.seeds,
+                "seed_files": self._spec.seed_files,
+                "sitemaps": self._spec.sitemaps,
+            }
+        )
+
+    def _seeds(self) -> Iterable[str]:
+        return itertools.chain(iter_seeds(self._spec), self._spec.sitemaps)
+
+    async def _seed(self, frontier: Frontier) -> None:
+        """Offer all seeds, then say that they are in."""
+        sitemaps = set(self._spec.sitemaps)
+
+        def offers() -> Iterable[CrawlRequest]:
+            for text in iter_seeds(self._spec):
+                yield CrawlRequest(text, priority=0)
+            for text in sitemaps:
+                yield CrawlRequest(text, kind="sitemap", priority=0)
+
+        for batch in _batched(offers(), BATCH):
+            await frontier.add(self._job, [(parse(r.url), r) for r in batch])
+        await frontier.registry.move_job(self._job, (), seeded=1)
+
+    # -- going on
+
+    async def _watch(self, frontier: Frontier) -> JobRecord:
+        """Until the job is over; shows progress, keeps the workers up, hands on Ctrl-C."""
+        registry = frontier.registry
+        asked = False
+        while True:
+            record = await registry.job(self._job)
+            if record is None:
+                raise FrontierError(f"the record of job {self._job} is gone")
+            if self._interrupted and not asked:
+                asked = await registry.move_job(
+                    self._job, ("running",), state="draining", reason="interrupted"
+                )
+            if record.state in ENDED:
+                return record
+            if self._interrupted > 1:
+                await registry.move_job(self._job, (), state="paused", reason="interrupted")
+                return replace(record, state="paused", reason="interrupted")
+            living = await registry.living()
+            self._supervisor.look(living)
+            if self._supervisor.failure:
+                await registry.move_job(
+                    self._job, (), state="paused", reason=self._supervisor.failure[:200]
+                )
+                raise StorageError(f"the crawl stopped: {self._supervisor.failure}")
+            await self._show(frontier, record, len(living))
+            await asyncio.sleep(LOOK)
+
+    async def _show(self, frontier: Frontier, record: JobRecord, workers: int) -> None:
+        stats = await frontier.stats(self._job)
+        counted = await frontier.registry.counted(self._job)
+        elapsed = time.monotonic() - self._started
+        pages = counted.get("pages", 0)
+        self._pages.append((elapsed, pages))
+        first_at, first = self._pages[0]
+        rate = (pages - first) / (elapsed - first_at) if elapsed > first_at else 0.0
+        self._on_progress(
+            Progress(
+                phase="crawling" if record.state == "running" else "draining",
+                pages=pages,
+                visits=counted.get("contacts", 0),
+                pages_per_s=rate,
+                bytes=counted.get("bytes", 0),
+                hosts_ready=stats.hosts_ready,
+                hosts_leased=stats.hosts_leased,
+                hosts_waiting=stats.hosts_waiting,
+                queue=stats.accepted - stats.finished,
+                duplicates=counted.get("duplicates", 0),
+                near_duplicates=counted.get("near_duplicates", 0),
+                errors=_prefixed(counted, "error:"),
+                dropped=stats.dropped,
+                elapsed=elapsed,
+                workers=workers,
+                max_pages=self._spec.max_pages,
+            )
+        )
+
+    # -- end
+
+    async def _sum_up(self, frontier: Frontier, record: JobRecord) -> Summary:
+        stats = await frontier.stats(self._job)
+        counted = await frontier.registry.counted(self._job)
+        unreached = await frontier.unreached(self._job, record.reason or "max-wait")
+        info = await asyncio.to_thread(_info, self._spec)
+        errors, dropped = split_reasons(stats)
+        return Summary(
+            state="interrupted" if record.state == "paused" else "completed",
+            out=self._spec.out,
+            reason=record.reason,
+            pages=info.pages,
+            visits=info.visits,
+            bytes=counted.get("bytes", 0),
+            hosts=info.hosts,
+            duplicates=info.duplicates,
+            near_duplicates=info.near_duplicates,
+            dropped=_summed(dropped, _prefixed(counted, "skipped:")),
+            errors=errors,
+            unreached=unreached,
+            seconds=time.monotonic() - self._started,
+        )
+
+
+def split_reasons(stats: FrontierStats) -> tuple[dict[str, int], dict[str, int]]:
+    """Reasons of ended URLs: those of failed contacts, and those of rules."""
+    errors = {r: n for r, n in stats.dropped.items() if r in TABLE and TABLE[r].contact}
+    return errors, {r: n for r, n in stats.dropped.items() if r not in errors}
+
+
+def _region(spec: JobSpec, seeds: Iterable[str]) -> bytes:
+    return msgspec.json.encode(sorted(Scope.from_strings(spec.scope, seeds).region))
+
+
+def _has_table(spec: JobSpec) -> bool:
+    try:
+        with Corpus(spec.out, workspace=spec.workspace, job=spec.name):
+            return True
+    except StorageFull:
+        raise
+    except StorageError:
+        return False
+
+
+def _info(spec: JobSpec) -> CorpusInfo:
+    with Corpus(spec.out, workspace=spec.workspace, job=spec.name) as corpus:
+        return corpus.info()
+
+
+def _prefixed(counts: dict[str, int], prefix: str) -> dict[str, int]:
+    return {k.removeprefix(prefix): n for k, n in counts.items() if k.startswith(prefix)}
+
+
+def _summed(*parts: dict[str, int]) -> dict[str, int]:
+    out: dict[str, int] = {}
+    for part in parts:
+        for key, n in part.items():
+            out[key] = out.get(key, 0) + n
+    return out
+
+
+def _batched(items: Iterable[CrawlRequest], size: int) -> Iterable[list[CrawlRequest]]:
+    it = iter(items)
+    while batch := list(itertools.islice(it, size)):
+        yield batch

@@ -1,0 +1,8 @@
+"""The worker: a Scrapy process that leases hosts, fetches politely and stores what it gets.
+
+The pieces, in the order a page meets them: ``leasing`` asks the frontier for hosts, ``turn`` lives
+one lease, ``hold`` is the right to contact one host, ``robots`` what its robots.txt says,
+``scheduler`` and ``spider`` pass requests and responses through Scrapy, ``pipelines`` makes a
+response a page, ``links`` sends its links to the frontier, ``segments`` makes it durable,
+``ending`` sees when a job is over.
+"""

@@ -1,0 +1,37 @@
+"""A worker process started by its parent: what it needs comes as JSON on standard input."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import uvloop
+
+from crawler.config import Settings
+from crawler.worker.process import run_worker
+from frontier.model import FrontierError
+from storage.blob import StorageError
+
+
+def main() -> int:
+    """Run until told to stop; errors are one line on stderr."""
+    given = json.load(sys.stdin)
+    settings = Settings.model_validate(given["settings"])
+    logging.basicConfig(
+        level=settings.log_level.upper(), format=f"{given['name']}: %(levelname)s %(message)s"
+    )
+    try:
+        return uvloop.run(
+            run_worker(
+                settings, name=given["name"], spool=Path(given["spool"]), only=given.get("job")
+            )
+        )
+    except (FrontierError, StorageError) as error:
+        print(f"{given['name']}: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The right to contact one host, for as long as its lease is ours.
+
+Keeps invariants 1 and 2 on the worker's side: requests go out one at a time, none before the
+host's clock allows it, none that could outlive the lease. The gate is asked again by the download
+handler just before it writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from scrapy import Request
+
+from crawler.fetch.exchange import Exchange, FetchError
+from crawler.worker.visit import Answer, Visit
+from frontier import policy
+from frontier.client import boottime
+from frontier.model import HostState, Lease, Outcome, Verdict
+
+if TYPE_CHECKING:
+    from crawler.worker.jobs import JobContext
+    from crawler.worker.process import Worker
+
+LONGEST_SLEEP: Final = 5.0  # a longer delay gives the host back instead
+
+
+class Hold:
+    """One held host: its lease, its clock, its state."""
+
+    def __init__(self, worker: Worker, job: JobContext, lease: Lease) -> None:
+        self.worker = worker
+        self.job = job
+        self.lease = lease
+        self.state = lease.state
+        self.next_at = 0.0  # time.monotonic() of the next allowed start
+        self._started = 0.0  # time.monotonic() when the last contact was asked for
+        self._ended: float | None = None  # time.monotonic() when the last contact ended
+        self.lost = False  # a renewal said so
+
+    @property
+    def wait(self) -> float:
+        """Seconds until the host may be contacted again."""
+        return max(0.0, self.next_at - time.monotonic())
+
+    def may_start(self) -> bool:
+        """Whether a request may start this instant: the gate."""
+        ends = boottime() + self.worker.longest_fetch
+        return not self.lost and ends < self.lease.expires and time.monotonic() >= self.next_at
+
+    async def contact(self, visit: Visit) -> Answer:
+        """Wait for the host's clock, send the request through Scrapy, return what came back."""
+        while (wait := self.wait) > 0:
+            await asyncio.sleep(wait)
+        request = Request(
+            visit.url.url,
+            callback=self.worker.spider.parse_visit,
+            errback=self.worker.spider.failed_visit,
+            headers=self.job.headers,
+            dont_filter=True,
+            meta={
+                "visit": visit,
+                "gate": self.may_start,
+                "allow_private": self.job.spec.allow_private_networks,
+                "download_slot": self.lease.host,
+                "verbatim_url": True,
+            },
+        )
+        self._started = time.monotonic()
+        self.worker.engine.crawl(request)
+        return await visit.answer
+
+    def judge(self, answer: Exchange | FetchError, attempts: int) -> Verdict:
+        """Let the policy decide what follows from an answer, and set the host's clock by it."""
+        ended = time.monotonic()
+        if isinstance(answer, Exchange):
+            ended = answer.finished_mono
+            cut = "truncated" if answer.truncated == "disconnect" else ""
+            outcome = Outcome(
+                reason=policy.reason_for_status(answer.status) or cut,
+                status=answer.status,
+                seconds=answer.seconds,
+                retry_after=header(answer, "retry-after"),
+                attempts=attempts,
+            )
+        else:
+            seconds = ended - self._started
+            outcome = Outcome(reason=answer.reason, seconds=seconds, attempts=attempts)
+        verdict = policy.decide(
+            self.state,
+            outcome,
+            self.job.politeness,
+            time.time(),
+            random.random(),  # noqa: S311 - jitter
+        )
+        self.state = verdict.state
+        self._ended = ended
+        self.next_at = max(self.next_at, ended + verdict.host_wait)
+        return verdict
+
+    def block(self, wait: float, reason: str) -> None:
+        """Hold the host back as a whole, and say why."""
+        until = max(self.state.blocked_until, time.time() + wait)
+        self._take(replace(self.state, blocked_until=until, blocked_reason=reason))
+
+    def heed(self, crawl_delay: float | None) -> bool:
+        """Take a Crawl-delay into account; False when it is so long that the host is parked."""
+        self._take(
+            policy.with_crawl_delay(self.state, crawl_delay, self.job.politeness, time.time())
+        )
+        if self._ended is not None:  # it counts from the request that brought it, too
+            self.next_at = max(self.next_at, self._ended + self.state.delay)
+        return self.state.blocked_reason != "parked"
+
+    def _take(self, state: HostState) -> None:
+        self.state = state
+        if state.blocked_until:
+            self.next_at = max(self.next_at, time.monotonic() + state.blocked_until - time.time())
+
+
+def header(exchange: Exchange, name: str) -> str | None:
+    """The first value of a response header, by its lower-case name."""
+    return next((v for n, v in exchange.headers if n.lower() == name), None)

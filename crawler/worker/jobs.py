@@ -1,0 +1,132 @@
+"""What a worker needs of each job it serves, made once per job and epoch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from crawler.job import JobSpec, is_public_host, politeness
+from crawler.scope import Scope
+from dedupe.index import DedupeIndex
+from frontier.client import Frontier
+from frontier.model import Politeness
+from frontier.registry import JobRecord
+from frontier.url import Url
+from storage.blob import BlobStore, open_store
+from storage.committer import Committer
+from storage.layout import Layout
+
+if TYPE_CHECKING:
+    from crawler.worker.links import Links
+
+
+@dataclass(slots=True, eq=False)
+class JobContext:
+    """One job as this worker works on it."""
+
+    name: str  # its id
+    epoch: int  # of the record this was made from
+    spec: JobSpec  # what its owner asked for
+    scope: Scope  # which URLs belong to it
+    politeness: Politeness  # bounds of the delays
+    headers: dict[str, str]  # sent with every request
+    product: str  # what robots.txt groups are matched by
+    store: BlobStore  # where its pages go
+    layout: Layout  # and under which keys
+    committer: Committer  # adds segments to its table
+    dedupe: DedupeIndex | None  # None: the job does not look for duplicates
+    links: Links  # its way into the frontier
+    state: str = "running"  # last seen in the registry
+    counts: Counter[str] = field(default_factory=Counter)  # not yet added to the registry's
+
+    @property
+    def budgeted(self) -> bool:
+        """Whether pages must be paid for from the job's budget."""
+        return self.spec.max_pages is not None
+
+    def refuses(self, url: Url, depth: int) -> str | None:
+        """The reason why a discovered URL is not the job's, or None."""
+        if not self.spec.contact and is_public_host(url.hostname):
+            return "no-contact"
+        return self.scope.check(url, depth, self.spec.max_depth)
+
+
+def request_headers(spec: JobSpec) -> dict[str, str]:
+    """The headers of every request of a job; identity first."""
+    headers = {
+        "User-Agent": spec.agent,
+        "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        "Accept-Encoding": "gzip, deflate, br, zstd",
+    }
+    if spec.mailbox:
+        headers["From"] = spec.mailbox
+    return headers | spec.headers
+
+
+async def make_context(frontier: Frontier, record: JobRecord) -> JobContext:
+    """Everything a worker needs of a job; StorageError when its store cannot be opened."""
+    from crawler.worker.links import Links
+
+    stored, region = await frontier.registry.job_spec(record.name)
+    spec = JobSpec.model_validate_json(stored)
+    store = await asyncio.to_thread(open_store, spec.out)
+    layout = Layout(spec.workspace, spec.name)
+    committer = Committer(store, layout)
+    await asyncio.to_thread(committer.prepare)
+    return JobContext(
+        name=record.name,
+        epoch=record.epoch,
+        spec=spec,
+        scope=replace(
+            Scope.build(spec.scope, (), spec.include, spec.exclude),
+            region=frozenset(msgspec.json.decode(region, type=list[str])),
+        ),
+        politeness=politeness(spec),
+        headers=request_headers(spec),
+        product=spec.product,
+        store=store,
+        layout=layout,
+        committer=committer,
+        dedupe=DedupeIndex(frontier.driver.client, record.name) if spec.dedupe != "off" else None,
+        links=Links(frontier, record.name),
+    )
+
+
+class Jobs:
+    """The jobs a worker serves, kept in step with the registry."""
+
+    def __init__(self, frontier: Frontier, only: str | None, log: Any) -> None:
+        self._frontier = frontier
+        self._only = only
+        self._log = log
+        self.contexts: dict[str, JobContext] = {}
+
+    def runnable(self) -> list[str]:
+        """Jobs to lease for."""
+        return [name for name, job in self.contexts.items() if job.state == "running"]
+
+    async def refresh(self) -> None:
+        """Look at the registry: new jobs, changed states."""
+        registry = self._frontier.registry
+        if self._only:
+            found = await registry.job(self._only)
+            records = [found] if found else []
+        else:
+            records = await registry.jobs()
+        for record in records:
+            known = self.contexts.get(record.name)
+            if known is not None and known.epoch == record.epoch:
+                known.state = record.state
+            elif record.state == "running":
+                self.contexts[record.name] = await make_context(self._frontier, record)
+
+    async def flush_counts(self) -> None:
+        """Add what was counted here to the registry."""
+        for job in self.contexts.values():
+            if job.counts:
+                sums, job.counts = dict(job.counts), Counter()
+                await self._frontier.registry.count(job.name, sums)

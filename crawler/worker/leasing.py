@@ -1,0 +1,131 @@
+"""Asks the frontier for hosts, and gives each grant to a turn.
+
+A partition is asked when a host is due there as far as this worker knows (from its own grants,
+reports and adds), and every ``SWEEP`` seconds in any case, as others add links too. Several
+partitions go out in one round trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from crawler.worker.turn import Turn
+from frontier.model import FrontierError, Lease
+
+if TYPE_CHECKING:
+    from crawler.worker.process import Worker
+
+MOST_TURNS: Final = 256  # hosts one worker holds at a time
+HOSTS: Final = 8  # hosts per partition and call
+URLS: Final = 8  # URLs per host
+SWEEP: Final = 0.5  # seconds between looks at a partition that seems idle
+SHORTEST: Final = 0.005  # seconds between calls, so that a partition with nothing to give rests
+OUT_OF_CREDIT: Final = 0.5  # seconds a job rests when its page budget is used up
+
+
+class Leasing:
+    """The leases of one worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._due = dict.fromkeys(range(worker.frontier.partitions), 0.0)  # by time.monotonic()
+        self._wake = asyncio.Event()
+        self._jobs: deque[str] = deque()  # in order of service, rotated with each call
+        self._resting: dict[str, float] = {}  # job -> time.monotonic() until which it is left out
+        self.turns: dict[asyncio.Task[None], Turn] = {}
+
+    def note(self, due: dict[int, float]) -> None:
+        """Hosts are due in these partitions in so many seconds."""
+        now = time.monotonic()
+        for partition, wait in due.items():
+            self._due[partition] = min(self._due[partition], now + wait)
+        self._wake.set()
+
+    def idle(self, job: str) -> bool:
+        """Whether nothing of a job is held, and none of its hosts can be leased at once."""
+        if any(turn.job.name == job for turn in self.turns.values()):
+            return False
+        now = time.monotonic()
+        if job not in self._jobs or self._resting.get(job, 0.0) > now:
+            return True
+        return not any(due <= now for due in self._due.values())
+
+    async def run(self) -> None:
+        """Lease until the worker stops."""
+        while self._worker.running:
+            self._wake.clear()
+            try:
+                await self._ask()
+            except FrontierError as error:
+                self._worker.trouble(error)
+                await asyncio.sleep(0.5)
+            await self._rest()
+
+    async def _ask(self) -> None:
+        jobs = self._serve()
+        now = time.monotonic()
+        partitions = [p for p, due in self._due.items() if due <= now]
+        room = MOST_TURNS - len(self.turns)
+        if not jobs or not partitions or room <= 0 or self._worker.segments.crowded:
+            return
+        grant = await self._worker.frontier.lease(
+            self._worker.name,
+            jobs,
+            partitions,
+            hosts=min(HOSTS, max(1, room // len(partitions))),
+            urls=URLS,
+            ttl=self._worker.settings.lease_ttl,
+        )
+        now = time.monotonic()
+        for partition, wait in grant.due.items():
+            self._due[partition] = now + (SWEEP if wait is None else min(wait, SWEEP))
+        for lease in grant.leases:
+            self._start(lease)
+
+    def _serve(self) -> list[str]:
+        """The jobs to ask for, a different one first each time."""
+        now = time.monotonic()
+        runnable = self._worker.jobs.runnable()
+        for name in runnable:
+            if name not in self._jobs:
+                self._jobs.append(name)
+        for name in [n for n in self._jobs if n not in runnable]:
+            self._jobs.remove(name)
+        self._jobs.rotate(-1)
+        return [name for name in self._jobs if self._resting.get(name, 0.0) <= now]
+
+    async def _rest(self) -> None:
+        """Until a host is due, a turn ends or something is noted."""
+        room = len(self.turns) < MOST_TURNS and bool(self._jobs)
+        wait = min(self._due.values()) - time.monotonic() if room else SWEEP
+        try:
+            async with asyncio.timeout(min(SWEEP, max(SHORTEST, wait))):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _start(self, lease: Lease) -> None:
+        job = self._worker.jobs.contexts[lease.job]
+        turn = Turn(self._worker, job, lease)
+        self._worker.holds.add(turn.hold)
+        self.turns[asyncio.create_task(self._run(turn))] = turn
+
+    async def _run(self, turn: Turn) -> None:
+        lease = turn.hold.lease
+        try:
+            due = await turn.run()
+            if turn.unpaid:
+                self._resting[turn.job.name] = time.monotonic() + OUT_OF_CREDIT
+            if due is not None:
+                self.note({lease.partition: due})
+        except Exception:
+            self._worker.log.exception("the turn of %s failed; its lease runs out", lease.host)
+        finally:
+            self._worker.holds.discard(turn.hold)
+            task = asyncio.current_task()
+            if task is not None:
+                self.turns.pop(task, None)
+            self._wake.set()

@@ -1,0 +1,172 @@
+"""From an answer to a stored page: extract, compare, send links on, append to the segment.
+
+Each pipeline does one step of the design's "way of a page" and hands the item on; the last one
+tells the lease's task which segment holds the row. An error in any of them fails the visit, not
+the worker.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from crawler.extract import Extracted, extract
+from crawler.sitemap import parse_sitemap
+from crawler.worker import rows
+from crawler.worker.jobs import JobContext
+from crawler.worker.spider import PageItem
+from dedupe.exact import digest, text_digest
+from dedupe.index import DedupeError, Document
+from dedupe.near import signature
+from frontier.model import CrawlRequest, UrlResult
+from frontier.url import InvalidUrl, parse
+from storage.segment import PageRecord
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from scrapy.crawler import Crawler
+
+    from crawler.worker.process import Worker
+
+DEEP = 2  # links from a seed from which on a URL is of the deep class
+
+
+class _Pipeline:
+    """What the steps share: the worker, found through the crawler's spider."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    @classmethod
+    def from_crawler(cls, crawler: Crawler) -> Self:
+        """As Scrapy makes its components."""
+        return cls(crawler.spider.worker)  # type: ignore[union-attr]
+
+
+class ExtractPipeline(_Pipeline):
+    """Links, text, title, language and signals of the payload; its digest."""
+
+    def process_item(self, item: PageItem) -> PageItem:
+        """Fill in ``digest`` and ``extracted``."""
+        exchange, found = item.exchange, item.found
+        found.digest = digest(exchange.payload)
+        if item.visit.kind == "page":
+            found.extracted = extract(exchange.payload, url=exchange.url, headers=exchange.headers)
+        return item
+
+
+class DedupePipeline(_Pipeline):
+    """Whether an earlier page of the job has the same payload or nearly the same text."""
+
+    async def process_item(self, item: PageItem) -> PageItem:
+        """Fill in ``signature`` and ``duplicate`` for pages with status 200."""
+        visit, found = item.visit, item.found
+        index, page = visit.job.dedupe, found.extracted
+        if index is None or page is None or not rows.is_page(visit, item.exchange):
+            return item
+        found.signature = signature(page.text) if page.text else None
+        document = Document(
+            page_id=rows.visit_id(visit.job, visit, item.exchange),
+            url=visit.url.key,
+            payload_digest=found.digest,
+            text_digest=text_digest(page.text) if page.text else None,
+            signature=found.signature,
+        )
+        segment = await self.worker.segments.current(visit.job)
+        try:
+            found.duplicate = await index.check(document, segment)
+        except DedupeError as error:  # the page is stored all the same, without a verdict
+            self.worker.trouble(error)
+        return item
+
+
+class LinksPipeline(_Pipeline):
+    """Links, redirect targets and sitemap entries on their way to the frontier."""
+
+    def process_item(self, item: PageItem) -> PageItem:
+        """Offer what is in scope; count the rest by reason."""
+        visit = item.visit
+        if visit.kind == "robots":
+            return item
+        target = rows.redirect_target(item.exchange)
+        if target is not None:
+            self._redirect(item, target)
+        elif item.exchange.status == 200 and visit.kind == "sitemap":
+            self._sitemap(item)
+        elif item.exchange.status == 200 and item.found.extracted is not None:
+            self._page(item, item.found.extracted)
+        return item
+
+    def _redirect(self, item: PageItem, target: str, base: str | None = None) -> None:
+        """A redirect, or a meta refresh: the same depth, one hop more."""
+        visit = item.visit
+        hops = visit.request.hops + 1
+        if hops > visit.job.spec.max_hops:
+            visit.job.counts["skipped:redirect-limit"] += 1
+            return
+        like = CrawlRequest("", visit.request.depth, visit.kind, hops, priority=0)
+        self._offer(item, target, base, like)
+
+    def _page(self, item: PageItem, page: Extracted) -> None:
+        if page.meta_refresh:
+            self._redirect(item, page.meta_refresh, page.base)
+        depth = item.visit.request.depth + 1
+        sent = CrawlRequest("", depth, priority=1 if depth < DEEP else 2)
+        for link in page.links:
+            self._offer(item, link.url, page.base, sent)
+
+    def _sitemap(self, item: PageItem) -> None:
+        for entry in parse_sitemap(item.exchange.payload):
+            kind = "sitemap" if entry.is_index else "page"
+            self._offer(item, entry.loc, None, CrawlRequest("", 0, kind, priority=1))
+
+    def _offer(self, item: PageItem, href: str, base: str | None, like: CrawlRequest) -> None:
+        job = item.visit.job
+        try:
+            url = parse(href, base or item.exchange.url)
+        except InvalidUrl:
+            job.counts["skipped:invalid-url"] += 1
+            return
+        if like.hops and url.key == item.visit.url.key:
+            job.counts["skipped:redirect-loop"] += 1
+            return
+        reason = job.refuses(url, like.depth)
+        if reason is not None:
+            job.counts[f"skipped:{reason}"] += 1
+            return
+        request = CrawlRequest(
+            url.url,
+            like.depth,
+            like.kind,
+            like.hops,
+            via=item.exchange.url,
+            priority=like.priority,
+        )
+        job.links.offer(url, request)
+
+
+class StorePipeline(_Pipeline):
+    """The answer into the open segment; the lease's task learns which."""
+
+    async def process_item(self, item: PageItem) -> PageItem:
+        """Append, count, and finish the visit."""
+        visit, exchange, found = item.visit, item.exchange, item.found
+        job = visit.job
+        partition = self.worker.frontier.place(visit.url)[0]
+        row = rows.answered(job, visit, exchange, found, visit.reason)
+        raw = rows.raw_exchange(exchange, found)
+        record = PageRecord(row, visit.fp, partition, raw)
+        segment = await self.worker.segments.append(job, record)
+        count_page(job, item)
+        visit.finish(UrlResult(visit.fp, "pending", segment, visit.reason))
+        return item
+
+
+def count_page(job: JobContext, item: PageItem) -> None:
+    """Count a stored page for the progress display."""
+    if rows.is_page(item.visit, item.exchange):
+        job.counts["pages"] += 1
+        duplicate = item.found.duplicate
+        if duplicate is not None and duplicate.kind:
+            name = "near_duplicates" if duplicate.kind == "near" else "duplicates"
+            job.counts[name] += 1

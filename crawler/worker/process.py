@@ -1,0 +1,207 @@
+"""A worker: one process, one Scrapy engine, all the jobs it is asked to serve.
+
+It joins by its first heartbeat and leaves by draining: leases handed back, segments staged and
+committed. What it holds when it is killed is taken over by the others when its heartbeat and its
+leases have run out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from scrapy.crawler import Crawler
+
+from crawler.config import LEASE_MARGIN, Settings
+from crawler.fetch.exchange import Exchange, FetchError
+from crawler.worker.ending import Ending
+from crawler.worker.hold import Hold
+from crawler.worker.jobs import JobContext, Jobs
+from crawler.worker.leasing import Leasing
+from crawler.worker.robots import RobotsBook
+from crawler.worker.segments import Segments
+from crawler.worker.settings import scrapy_settings
+from crawler.worker.spider import ComitySpider
+from crawler.worker.turn import renewed
+from frontier.client import Frontier
+from frontier.model import FrontierError
+from storage.blob import StorageError
+
+if TYPE_CHECKING:
+    from scrapy.core.engine import ExecutionEngine
+
+GRACE: Final = 60.0  # seconds a drain may take
+QUIET: Final = 10.0  # seconds between two lines about the same trouble
+
+
+class Worker:
+    """The parts of a worker, wired; its life is :meth:`run`."""
+
+    def __init__(
+        self, settings: Settings, frontier: Frontier, *, name: str, spool: Path, only: str | None
+    ) -> None:
+        self.settings = settings
+        self.frontier = frontier
+        self.name = name
+        self.log = logging.getLogger("comity.worker")
+        self.longest_fetch = settings.total_timeout + LEASE_MARGIN / 2
+        self.running = True
+        self.hopeless = ""  # why it cannot go on; ends the worker with an error
+        self.holds: set[Hold] = set()  # hosts held now
+        self.jobs = Jobs(frontier, only, self.log)
+        self.segments = Segments(self, spool)
+        self.robots = RobotsBook(self)
+        self.leasing = Leasing(self)
+        self.engine: ExecutionEngine
+        self.spider: ComitySpider
+        self._ending = Ending(frontier, name)
+        self._stopped = asyncio.Event()
+        self._said: dict[str, float] = {}
+
+    def stop(self) -> None:
+        """Drain and leave."""
+        self.running = False
+        self._stopped.set()
+
+    def serves(self, job: JobContext) -> bool:
+        """Whether URLs of a job may still be started."""
+        return self.running and not self.hopeless and job.state == "running"
+
+    def trouble(self, error: Exception, *, fatal: bool = False) -> None:
+        """A server or the disk fails: say so, once in a while; give up when it is fatal."""
+        text = str(error)
+        if time.monotonic() - self._said.get(text, -QUIET) >= QUIET:
+            self._said[text] = time.monotonic()
+            self.log.error("%s", text)
+        if fatal and not self.hopeless:
+            self.hopeless = text
+            self.stop()
+
+    def count(self, job: JobContext, answer: Exchange | FetchError) -> None:
+        """Count a contact for the progress display and the job's bounds."""
+        counts = job.counts
+        counts["contacts"] += 1
+        if isinstance(answer, FetchError):
+            counts[f"error:{answer.reason}"] += 1
+            return
+        counts["bytes"] += len(answer.payload)
+        if answer.status >= 400:
+            counts[f"error:http-{answer.status}"] += 1
+
+    async def flush_turns(self, job: JobContext) -> None:
+        """Report what the turns of a job have in segments."""
+        for turn in list(self.leasing.turns.values()):
+            if turn.job is job:
+                await turn.flush()
+
+    # -- life
+
+    async def run(self, spider: ComitySpider) -> None:
+        """Join, work until stopped, drain, leave."""
+        self.spider, self.engine = spider, spider.crawler.engine
+        await self.frontier.registry.beat(self.name, self._life)
+        await self.jobs.refresh()
+        tasks = [
+            asyncio.create_task(self.leasing.run()),
+            asyncio.create_task(self._every(self.settings.lease_ttl / 4, self._beat)),
+            asyncio.create_task(self._every(0.05, self._push)),
+            asyncio.create_task(self._every(0.25, self._commit)),
+            asyncio.create_task(self._every(0.5, self._watch)),
+            asyncio.create_task(self._every(self.settings.lease_ttl / 8, self.segments.recover)),
+        ]
+        await self._stopped.wait()
+        try:
+            async with asyncio.timeout(GRACE):
+                await self._drain()
+        except TimeoutError:
+            self.log.error("the drain took more than %g s; others will take over", GRACE)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await self.frontier.registry.leave(self.name)
+        except FrontierError as error:
+            self.trouble(error)
+
+    @property
+    def _life(self) -> float:
+        """Seconds a heartbeat lasts: half a lease, as the design has it."""
+        return self.settings.lease_ttl / 2
+
+    async def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+        """Repeat a step for as long as the process lives; a failing server is waited for."""
+        while True:
+            try:
+                await step()
+            except (FrontierError, StorageError) as error:
+                self.trouble(error)
+            except Exception:
+                self.log.exception("%s failed", step)
+            await asyncio.sleep(seconds)
+
+    async def _beat(self) -> None:
+        await self.frontier.registry.beat(self.name, self._life)
+        by_lease = {hold.lease: hold for hold in self.holds}
+        answers = await self.frontier.renew(by_lease, self.settings.lease_ttl)
+        for lease, answer in answers.items():
+            renewed(by_lease[lease], answer)
+
+    async def _push(self) -> None:
+        for job in self.jobs.contexts.values():
+            if job.links.due:
+                job.links.on_due = self.leasing.note
+                await job.links.flush()
+        self.segments.rotate(idle=self._idle)
+
+    def _idle(self, name: str) -> bool:
+        """Whether a job has nothing to do here: what it has may as well be stored."""
+        job = self.jobs.contexts[name]
+        return not job.links.waiting and (job.state != "running" or self.leasing.idle(name))
+
+    async def _commit(self) -> None:
+        await self.segments.commit()
+
+    async def _watch(self) -> None:
+        await self.jobs.flush_counts()
+        await self.jobs.refresh()
+        for job in list(self.jobs.contexts.values()):
+            if job.state in ("running", "draining"):
+                await self._ending.watch(job.name, job.spec)
+
+    async def _drain(self) -> None:
+        while self.leasing.turns:
+            await asyncio.wait(set(self.leasing.turns))
+        await self.segments.drain()
+        if not self.hopeless:
+            while await self.segments.unsettled():
+                await self.segments.commit()
+                await asyncio.sleep(0.05)
+        await self.jobs.flush_counts()
+
+
+async def run_worker(settings: Settings, *, name: str, spool: Path, only: str | None = None) -> int:
+    """Run a worker until it is told to stop by SIGTERM or SIGINT; its exit code.
+
+    ``only`` restricts it to one job. Raises FrontierError when the frontier cannot be opened.
+    """
+    if settings.redis is None:
+        raise FrontierError("a worker needs the URL of its Redis")
+    frontier = await Frontier.open(settings.redis, partitions=settings.partitions)
+    try:
+        worker = Worker(settings, frontier, name=name, spool=spool, only=only)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, worker.stop)
+        crawler = Crawler(ComitySpider, scrapy_settings(settings))
+        await crawler.crawl_async(worker=worker)
+        if worker.hopeless:
+            worker.log.error("stopped: %s", worker.hopeless)
+        return 1 if worker.hopeless else 0
+    finally:
+        await frontier.close()

@@ -1,0 +1,222 @@
+"""One lease, from its grant to giving the host back.
+
+The URLs are taken one after another: robots.txt first, then the host's clock, then the contact;
+what each came to is reported under the lease's token when its page is in a segment. A delay that
+is too long to sleep through ends the turn early: the host goes back with its clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from crawler.fetch.exchange import Exchange, LeaseError
+from crawler.worker import rows
+from crawler.worker.hold import LONGEST_SLEEP, Hold
+from crawler.worker.visit import Visit
+from frontier.client import FencedSegment, StaleLease
+from frontier.model import FrontierError, Lease, LeasedUrl, UrlResult, Verdict
+from frontier.url import parse
+from storage.blob import StorageError, StorageFull
+from storage.segment import PageRecord
+
+if TYPE_CHECKING:
+    from crawler.worker.jobs import JobContext
+    from crawler.worker.process import Worker
+
+POISON: Final = 3  # leases lost with a URL out before it is given up
+BACK_OFF: Final = 30.0  # seconds a host rests after an error of ours
+PATIENCE: Final = 20.0  # seconds a report is tried again when the frontier does not answer
+
+
+class Turn:
+    """A lease being worked off; ``hold`` is its right to contact the host."""
+
+    def __init__(self, worker: Worker, job: JobContext, lease: Lease) -> None:
+        self.worker = worker
+        self.job = job
+        self.hold = Hold(worker, job, lease)
+        self._visits: list[tuple[LeasedUrl, asyncio.Future[UrlResult]]] = []
+        self._spent = 0  # pages that count against the job's budget
+        self.unpaid = False  # the budget was used up
+        self._reporting = asyncio.Lock()
+
+    async def run(self) -> float | None:
+        """Work the lease off; the seconds until the job's next host in this partition."""
+        paid = await self._pay()
+        try:
+            for leased in self.hold.lease.urls[:paid]:
+                if self.hold.lost or not self.worker.serves(self.job):
+                    break
+                if not await self._take(leased):
+                    break
+        except FrontierError as error:
+            self.worker.trouble(error)
+            self.hold.block(BACK_OFF, "internal-error")
+        except Exception:
+            self.worker.log.exception("the turn of %s failed", self.hold.lease.host)
+            self.hold.block(BACK_OFF, "internal-error")
+        return await self._give_back(paid)
+
+    async def _pay(self) -> int:
+        """Take pages from the job's budget, where it has one."""
+        wanted = len(self.hold.lease.urls)
+        if not self.job.budgeted:
+            return wanted
+        paid = await self.worker.frontier.registry.take_credit(self.job.name, wanted)
+        self.unpaid = paid == 0
+        return paid
+
+    async def _take(self, leased: LeasedUrl) -> bool:
+        """One URL; False ends the turn."""
+        request, url = leased.request, parse(leased.request.url)
+        if request.losses >= POISON:
+            await self._drop(leased, "poison")
+            return True
+        if request.reason == "internal-error" and request.attempts >= POISON:
+            await self._drop(leased, "internal-error")
+            return True
+        view = await self.worker.robots.view(url, self.hold, request.attempts)
+        if view.failure is not None:
+            return await self._robots_failed(leased, view.failure)
+        if view.wait > 0:
+            if view.reason:
+                self.hold.block(view.wait, view.reason)
+            return False
+        verdict = view.rules.verdict(self.job.product, url.path)
+        if not verdict.allowed:
+            await self._drop(leased, "robots-denied", robots=verdict.rule or "")
+            return True
+        if not self.hold.heed(view.rules.crawl_delay(self.job.product)):
+            return False
+        if self.hold.wait > LONGEST_SLEEP:
+            return False
+        visit = Visit(
+            self.job, url, request, request.kind, leased.fp, robots_rule=verdict.rule or ""
+        )
+        return await self._contact(leased, visit)
+
+    async def _contact(self, leased: LeasedUrl, visit: Visit) -> bool:
+        answer = await self.hold.contact(visit)
+        if isinstance(answer, LeaseError):
+            visit.decided.cancel()
+            return False
+        verdict = self.hold.judge(answer, leased.request.attempts + 1)
+        self.worker.count(self.job, answer)
+        keep = verdict.action != "retry" and isinstance(answer, Exchange)
+        visit.reason = verdict.reason
+        visit.decided.set_result(keep)
+        if keep:
+            self._visits.append((leased, visit.stored))
+            self._spent += rows.is_page(visit, answer)
+        elif verdict.action == "retry":
+            self._settle(leased, _retry(leased, verdict))
+        else:
+            await self._drop(leased, verdict.reason, attempts=leased.request.attempts + 1)
+        return self.hold.wait <= LONGEST_SLEEP
+
+    async def _robots_failed(self, leased: LeasedUrl, verdict: Verdict) -> bool:
+        """The host did not answer at all: the URL's own attempt would have failed alike."""
+        if verdict.action == "retry":
+            self._settle(leased, _retry(leased, verdict))
+        else:
+            await self._drop(leased, verdict.reason, attempts=leased.request.attempts + 1)
+        return False
+
+    async def _drop(
+        self, leased: LeasedUrl, reason: str, *, robots: str = "", attempts: int | None = None
+    ) -> None:
+        """An accepted URL ends without an answer: a row with the reason."""
+        row = rows.unanswered(self.job, leased.request, reason, robots, attempts)
+        record = PageRecord(row, leased.fp, self.hold.lease.partition)
+        future: asyncio.Future[UrlResult] = asyncio.get_running_loop().create_future()
+        try:
+            segment = await self.worker.segments.append(self.job, record)
+            future.set_result(UrlResult(leased.fp, "pending", segment, reason))
+        except StorageError as error:
+            self.worker.trouble(error, fatal=isinstance(error, StorageFull))
+            future.set_result(UrlResult(leased.fp, "return"))
+        self._visits.append((leased, future))
+
+    def _settle(self, leased: LeasedUrl, result: UrlResult) -> None:
+        future: asyncio.Future[UrlResult] = asyncio.get_running_loop().create_future()
+        future.set_result(result)
+        self._visits.append((leased, future))
+
+    # -- reporting
+
+    async def flush(self) -> None:
+        """Report what is in segments by now; the host stays ours."""
+        async with self._reporting:
+            ready = [v for v in self._visits if v[1].done()]
+            if ready:
+                await self._report(ready, free=False)
+
+    async def _give_back(self, paid: int) -> float | None:
+        """Wait for the pages under way, report everything, free the host."""
+        pending = [stored for _, stored in self._visits if not stored.done()]
+        if pending:
+            await asyncio.wait(pending)
+        async with self._reporting:
+            due = await self._report(list(self._visits), free=True)
+        if self.job.budgeted and paid > self._spent:
+            await self.worker.frontier.registry.take_credit(self.job.name, self._spent - paid)
+        return due
+
+    async def _report(
+        self, visits: list[tuple[LeasedUrl, asyncio.Future[UrlResult]]], *, free: bool
+    ) -> float | None:
+        results = [self._result(leased, stored) for leased, stored in visits]
+        try:
+            due = await self._send(results, free=free)
+        except FencedSegment as error:
+            self.worker.log.warning("%s; its URLs return to the queue", error)
+            results = [r if r.action == "retry" else UrlResult(r.fp, "return") for r in results]
+            due = await self._send(results, free=free)
+        self._visits = [v for v in self._visits if v not in visits]
+        return due
+
+    async def _send(self, results: list[UrlResult], *, free: bool) -> float | None:
+        """Report under the token; a frontier that does not answer is asked again for a while."""
+        clock = asyncio.get_running_loop().time
+        deadline, hold = clock() + PATIENCE, self.hold
+        while True:
+            try:
+                return await self.worker.frontier.report(
+                    hold.lease, results, state=hold.state, wait=hold.wait, free=free
+                )
+            except StaleLease as error:
+                hold.lost = True
+                self.worker.log.warning("%s: its %d URLs are another's now", error, len(results))
+                return None
+            except FencedSegment:
+                raise
+            except FrontierError as error:
+                self.worker.trouble(error)
+                if clock() > deadline:
+                    hold.lost = True  # the frontier will take the host back at its deadline
+                    return None
+                await asyncio.sleep(0.5)
+
+    def _result(self, leased: LeasedUrl, stored: asyncio.Future[UrlResult]) -> UrlResult:
+        error = stored.exception()
+        if error is None:
+            return stored.result()
+        if isinstance(error, StorageError):
+            self.worker.trouble(error, fatal=isinstance(error, StorageFull))
+            return UrlResult(leased.fp, "return")
+        self.worker.log.error("processing %s failed", leased.request.url, exc_info=error)
+        return UrlResult(leased.fp, "retry", reason="internal-error", wait=60.0)
+
+
+def _retry(leased: LeasedUrl, verdict: Verdict) -> UrlResult:
+    return UrlResult(leased.fp, "retry", reason=verdict.reason, wait=verdict.url_wait)
+
+
+def renewed(hold: Hold, lease: Lease | None) -> None:
+    """Take in what a renewal said."""
+    if lease is None:
+        hold.lost = True
+    else:
+        hold.lease = replace(hold.lease, expires=lease.expires)

@@ -1,0 +1,53 @@
+"""One contact with a host on its way through Scrapy, and what becomes of it.
+
+Two futures tie the lease's task to Scrapy's callbacks: ``answer`` (what came back) is set by the
+spider, ``decided`` (whether the answer is kept) by the task, and ``stored`` by the pipelines. So
+the host's clock starts when the response ends, not when its page has been processed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from crawler.fetch.exchange import Exchange, FetchError, LeaseError
+from crawler.worker.jobs import JobContext
+from frontier.model import CrawlRequest, UrlResult
+from frontier.url import Url
+
+Answer = Exchange | FetchError | LeaseError
+
+
+def _future() -> asyncio.Future:  # type: ignore[type-arg]
+    return asyncio.get_running_loop().create_future()
+
+
+@dataclass(slots=True)
+class Visit:
+    """One contact: a leased URL's, or that of a robots.txt on the way to it."""
+
+    job: JobContext  # on whose behalf
+    url: Url  # what is requested
+    request: CrawlRequest  # depth, hops, attempts ...
+    kind: str  # page | sitemap | robots
+    fp: str = ""  # the frontier's id; empty for robots.txt, which no queue holds
+    robots_rule: str = ""  # the robots.txt rule that let it pass
+    answer: asyncio.Future[Answer] = field(default_factory=_future)
+    reason: str = ""  # with an answer that is kept and yet no success: why
+    decided: asyncio.Future[bool] = field(default_factory=_future)  # keep the answer?
+    stored: asyncio.Future[UrlResult] = field(default_factory=_future)
+
+    def answered(self, what: Answer) -> None:
+        """Scrapy is through with the request."""
+        if not self.answer.done():
+            self.answer.set_result(what)
+
+    def finish(self, result: UrlResult) -> None:
+        """The page is in a segment, or will not be."""
+        if not self.stored.done():
+            self.stored.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """Processing failed: the URL is tried again, or given up with its attempts."""
+        if not self.stored.done():
+            self.stored.set_exception(error)

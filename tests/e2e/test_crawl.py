@@ -1,0 +1,206 @@
+"""``comity crawl`` on the demo web, judged from the server's log and the ground truth."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from warcio.archiveiterator import ArchiveIterator
+
+from crawler.demo.judge import judge
+from storage.corpus import Corpus
+
+from .conftest import DELAY, Web, comity
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def rows(out: Path, *columns: str, kind: str | None = "page") -> list[dict[str, Any]]:
+    with Corpus(str(out)) as corpus:
+        return [
+            row for batch in corpus.pages(columns or None, kind=kind) for row in batch.to_pylist()
+        ]
+
+
+def wait_for(
+    condition: Callable[[], object],
+    process: subprocess.Popen[str] | None = None,
+    seconds: float = 60.0,
+) -> None:
+    """Poll until a condition holds; a process that ends meanwhile fails with what it said."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        late = time.monotonic() >= deadline
+        if process is not None and (late or process.poll() is not None):
+            process.kill()
+            pytest.fail(f"ended or stuck: {process.communicate()}")
+        assert not late, "the condition did not come true"
+        time.sleep(0.05)
+
+
+def check_set(web: Web, out: Path) -> None:
+    """The stored rows are the ground truth's, each once; the log shows a polite crawl."""
+    truth = web.truth()
+    report = judge(web.requests(), truth, DELAY)
+    assert report.ok, report.summary()
+    stored = rows(out, "url", "fetch_status", "reason", "page_id")
+    assert max(Counter(row["page_id"] for row in stored).values()) == 1
+    answered = {row["url"]: row["fetch_status"] for row in stored if row["fetch_status"]}
+    may = set(truth["may"])
+    must = {u: e["status"] for u, e in truth["must"].items() if e["kind"] == "page"}
+    assert {u: s for u, s in answered.items() if u not in may} == must
+    dropped = {row["url"]: row["reason"] for row in stored if not row["fetch_status"]}
+    # The target beyond the redirect limit is never accepted: a plain link may still lead to it.
+    assert dropped == {u: r for u, r in truth["dropped"].items() if r != "redirect-limit"}
+
+
+def check_records(out: Path) -> int:
+    """Every WARC is whole; every row's place holds one record with its URL and digest."""
+    files = sorted(out.rglob("*.warc.gz"))
+    assert files
+    done = subprocess.run(
+        [sys.executable, "-m", "warcio.cli", "check", "-v", *map(str, files)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "no digest" not in done.stdout
+    checked = 0
+    places = ("warc_filename", "warc_record_offset", "warc_record_length")
+    for row in rows(out, "url", "content_digest", *places, kind=None):
+        if row["warc_filename"] is None:
+            continue
+        with (out / row["warc_filename"]).open("rb") as warc:
+            warc.seek(row["warc_record_offset"])
+            member = warc.read(row["warc_record_length"])
+        [record] = list(ArchiveIterator(io.BytesIO(member)))
+        assert record.rec_headers.get_header("WARC-Target-URI") == row["url"]
+        assert record.rec_headers.get_header("WARC-Payload-Digest") == row["content_digest"]
+        checked += 1
+    return checked
+
+
+def test_the_stored_set_equals_the_ground_truth(web: Web, tmp_path: Path) -> None:
+    out, export = tmp_path / "out", tmp_path / "pages.jsonl"
+    done = comity(
+        "crawl", *web.options(), "--workers", "2", "--out", str(out), "-o", str(export), "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    [line] = done.stdout.splitlines()
+    summary = json.loads(line)
+    truth = web.truth()
+    check_set(web, out)
+    assert check_records(out) > len(truth["must"])
+    assert summary["pages"] == truth["pages"]
+    assert summary["out"] == str(out)
+    assert sum(summary["unreached"].values()) == len(truth["unreached"])
+    assert len(export.read_text().splitlines()) == len(rows(out, "url"))
+    assert summary["duplicates"] > 0
+    assert summary["near_duplicates"] > 0
+
+
+def test_ctrl_c_drains_and_resume_goes_on_without_refetching(
+    web: Web, tmp_path: Path, spawn: Any
+) -> None:
+    out = tmp_path / "out"
+    first = spawn("crawl", *web.options(), "--workers", "2", "--out", str(out), "--json")
+    wait_for(lambda: len(web.requests()) > 60, first)
+    first.send_signal(signal.SIGINT)
+    stdout, stderr = first.communicate(timeout=60)
+    assert first.returncode == 130, stderr
+    before = json.loads(stdout)
+    assert before["unreached"]
+    requested = Counter(entry.url for entry in web.requests() if entry.path != "/robots.txt")
+    stored = {row["url"] for row in rows(out, "url")}
+    assert stored
+    again = comity("crawl", "--resume", "--out", str(out), "--dns-server", web.at.dns, "--json")
+    assert again.returncode == 0, again.stderr
+    check_set(web, out)
+    after = Counter(entry.url for entry in web.requests() if entry.path != "/robots.txt")
+    assert all(after[u] == requested[u] for u in stored)
+    assert json.loads(again.stdout)["pages"] == web.truth()["pages"]
+
+
+def test_killed_and_resumed_nothing_is_lost_or_stored_twice(
+    web: Web, tmp_path: Path, spawn: Any
+) -> None:
+    out = tmp_path / "out"
+    config = tmp_path / "comity.toml"
+    config.write_text('lease_ttl = "8s"\ntotal_timeout = "3s"\nsegment_age = "1s"\n')
+    options = ["--config", str(config), "--dns-server", web.at.dns, "--out", str(out), "--json"]
+    first = spawn("crawl", *web.options(), *options, "--workers", "2")
+    wait_for(lambda: len(web.requests()) > 100, first)
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    wait_for(lambda: not (out / ".comity/redis/redis.sock").exists() or _free(out))
+    again = comity("crawl", "--resume", *options, "--workers", "2")
+    assert again.returncode == 0, again.stderr
+    truth = web.truth()
+    stored = rows(out, "url", "fetch_status", "page_id")
+    assert max(Counter(row["page_id"] for row in stored).values()) == 1
+    got = {r["url"] for r in stored if r["fetch_status"]} - set(truth["may"])
+    assert got == {u for u, e in truth["must"].items() if e["kind"] == "page"}
+    report = judge(web.requests(), truth, DELAY)
+    assert not report.early, report.summary()
+    assert not report.overlaps, report.summary()
+    assert not report.robots_violations, report.summary()
+
+
+def _free(out: Path) -> bool:
+    """Whether the directory's lock is free again: the kernel ended what the parent left."""
+    with (out / ".comity/redis/lock").open("w") as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def test_max_pages_is_exact(web: Web, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = comity(
+        "crawl", *web.options(), "--workers", "2", "--out", str(out), "--max-pages", "25", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["pages"] == 25
+    assert summary["unreached"]["max-pages"] > 0
+    more = comity(
+        "crawl", "--resume", "--out", str(out), "--dns-server", web.at.dns,
+        "--max-pages", "40", "--json",
+    )  # fmt: skip
+    assert more.returncode == 0, more.stderr
+    assert json.loads(more.stdout)["pages"] == 40
+
+
+def test_a_directory_with_a_job_is_refused_and_left_alone(web: Web, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    args = ["crawl", *web.options(), "--max-pages", "3", "--out", str(out)]
+    assert comity(*args).returncode == 0
+    refused = comity(*args)
+    assert refused.returncode == 2
+    assert "--resume" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert len([r for r in rows(out, "fetch_status") if r["fetch_status"] == 200]) == 3
+
+
+def test_two_crawls_on_one_directory(web: Web, tmp_path: Path, spawn: Any) -> None:
+    out = tmp_path / "out"
+    args = ["crawl", *web.options(), "--out", str(out)]
+    first = spawn(*args)
+    wait_for(lambda: (out / ".comity/redis/redis.sock").exists(), first)
+    refused = comity(*args)
+    assert refused.returncode == 2
+    assert "another crawl is running" in refused.stderr
