@@ -123,7 +123,7 @@ class JobSpec(BaseModel):
     max_pages: Annotated[Count | None, Shown("--max-pages", "N")] = Field(
         default=None,
         ge=1,
-        description="Stop after about this many fetched pages (workers finish what they hold).",
+        description="Stop after exactly this many stored pages (status 200), over all workers.",
     )
     max_depth: Annotated[Count | None, Shown("--max-depth", "N")] = Field(
         default=None,

@@ -261,13 +261,14 @@ class Snapshot:
         """All rows as batches of at most ``rows``; only a few batches are in memory at a time."""
         names = schema_of(columns).names
         with _mapped(f"read {self._uri}"):
-            dataset = self._table.to_pyarrow_dataset()
-            yield from dataset.to_batches(
+            # No readahead: its threads crash the interpreter when a reader leaves early and exits.
+            yield from self._table.to_pyarrow_dataset().to_batches(
                 columns=names,
                 filter=where,
                 batch_size=rows,
-                batch_readahead=2,
-                fragment_readahead=1,
+                batch_readahead=0,
+                fragment_readahead=0,
+                use_threads=False,
             )
 
 

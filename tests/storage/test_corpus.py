@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -145,3 +147,13 @@ def test_nothing_there(root: str, store: BlobStore) -> None:
     store.put("default/demo/staged/x", b"")
     with pytest.raises(StorageError, match="no corpus"):
         Corpus(root)
+
+
+def test_a_reader_that_leaves_early_ends_cleanly(store: BlobStore, root: str, tmp_path: Path) -> None:
+    """Read ahead in other threads would crash the interpreter as it shuts down."""
+    commit(store, tmp_path / "spool", *(page(n) for n in range(300)))
+    program = f"import storage; next(storage.Corpus({root!r}).pages())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
