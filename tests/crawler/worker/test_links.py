@@ -1,0 +1,56 @@
+"""Links reach the frontier, once, and nothing is forgotten when a call fails."""
+
+from __future__ import annotations
+
+import pytest
+
+from crawler.worker.links import BATCH, Links
+from frontier.client import Frontier
+from frontier.model import CrawlRequest, FrontierError
+from frontier.url import parse
+
+
+def offer(links: Links, *urls: str) -> None:
+    for text in urls:
+        links.offer(parse(text), CrawlRequest(parse(text).url, depth=1))
+
+
+async def test_a_link_goes_out_once(frontier: Frontier) -> None:
+    links, heard = Links(frontier, "j"), []
+    links.on_due = heard.append
+    offer(links, "http://a.test/", "http://a.test/#part", "http://b.test/")
+    assert links.waiting
+    await links.flush()
+    assert not links.waiting
+    offer(links, "http://a.test/")
+    assert not links.waiting  # known here: not even asked
+    stats = await frontier.stats("j")
+    assert (stats.accepted, stats.seen) == (2, 0)
+    [due] = heard
+    assert set(due.values()) == {0.0}
+
+
+async def test_a_batch_is_due_at_once(frontier: Frontier) -> None:
+    links = Links(frontier, "j")
+    offer(links, "http://a.test/")
+    assert not links.due
+    offer(links, *(f"http://a.test/{n}" for n in range(BATCH)))
+    assert links.due
+
+
+async def test_a_failed_call_forgets_nothing(
+    frontier: Frontier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = Links(frontier, "j")
+    offer(links, "http://a.test/")
+
+    async def down(*_: object) -> None:
+        raise FrontierError("down")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(frontier.driver, "scripts", down)
+        with pytest.raises(FrontierError):
+            await links.flush()
+    assert links.waiting
+    await links.flush()
+    assert (await frontier.stats("j")).accepted == 1
