@@ -2,12 +2,14 @@
 
 import json
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from benchmarks import machine
 from benchmarks.sites import (
+    PACKAGES,
     Hit,
     Site,
     free_port,
@@ -76,7 +78,14 @@ def test_the_target_of_a_url() -> None:
     assert target_of("http://127.0.0.1:80/a%7E?b=1") == "/a~?b=1"
 
 
-@pytest.mark.skipif(machine.tool("nginx") is None, reason="nginx is not installed")
+def installed() -> bool:
+    """Whether there is what serving takes."""
+    if machine.tool("dpkg-query") is None:
+        return False
+    return all(machine.package_version(name) for name in PACKAGES)
+
+
+@pytest.mark.skipif(not installed(), reason=f"not installed: {' '.join(PACKAGES)}")
 def test_served_files_are_logged_with_their_types(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "a").mkdir(parents=True)
@@ -84,16 +93,24 @@ def test_served_files_are_logged_with_their_types(tmp_path: Path) -> None:
     (root / "a" / "index.html").write_text("<p>inner")
     (root / "a" / "x.css").write_text("p {}")
     address = "127.10.200.1"
-    log = tmp_path / "access.log"
-    site = Site("test", root, "test", address, free_port(address), log)
+    site = Site("test", root, "test", address, free_port(address), tmp_path / "access.log")
     with serving([site], tmp_path):
-        for target in ("", "a/", "a/x.css"):
+        for target in ("", "a", "a/x.css"):
             with urllib.request.urlopen(site.url + target) as answer:
                 assert answer.read() == site.file("/" + target).read_bytes()
+        with ThreadPoolExecutor(8) as threads:
+            assert len(list(threads.map(fetch, [site.url] * 64))) == 64
     hits = site.hits()
-    assert [(h.target, h.status, h.type) for h in hits] == [
+    assert [(h.target, h.status, h.type) for h in hits[:4]] == [
         ("/", 200, "text/html"),
+        ("/a", 301, "text/html"),
         ("/a/", 200, "text/html"),
         ("/a/x.css", 200, "text/css"),
     ]
-    assert overlaps(hits) == 0
+    assert overlaps(hits[:4]) == 0
+    assert overlaps(hits) > 0
+
+
+def fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url) as answer:
+        return bytes(answer.read())
