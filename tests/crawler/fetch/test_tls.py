@@ -56,6 +56,9 @@ class Authority:
             .not_valid_after(NOW + DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(usage, critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
             .sign(key, hashes.SHA256())
         )
         object.__setattr__(self, "key", key)
@@ -84,6 +87,10 @@ class Authority:
             .not_valid_before(start)
             .not_valid_after(end)
             .add_extension(x509.SubjectAlternativeName(alternatives), critical=True)
+            .add_extension(  # Python >= 3.13 insists on it
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()),  # type: ignore[attr-defined]
+                critical=False,
+            )
             .sign(self.key, hashes.SHA256())  # type: ignore[attr-defined]
         )
         file = self.directory / f"{id(key)}.pem"
