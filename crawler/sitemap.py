@@ -11,6 +11,7 @@ import codecs
 import re
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -127,10 +128,13 @@ def _read_xml(data: bytes, found: list[Entry]) -> str:
             if len(found) > MAX_ENTRIES or elements > MAX_ELEMENTS:
                 return "too-many"
         parser.close()
-    except etree.XMLSyntaxError:  # beyond recovery: what was read stays
         _collect(parser, found)
+    except etree.XMLSyntaxError:  # beyond recovery: what was read stays
+        with suppress(UnicodeDecodeError):
+            _collect(parser, found)
         return "broken"
-    _collect(parser, found)
+    except UnicodeDecodeError:  # lxml read a name or text that is not UTF-8
+        return "broken"
     return "" if _ENDING.search(data[-1024:]) else "broken"
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final, cast
-from urllib.parse import urlsplit
 
 import redis.asyncio as aioredis
 from redis.asyncio.cluster import RedisCluster
@@ -20,16 +20,18 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import (
     AuthenticationError,
+    InvalidResponse,
     NoScriptError,
     RedisClusterException,
     RedisError,
     ResponseError,
 )
 
-from frontier.model import FrontierError
+from frontier.model import FrontierError, FrontierFull
 
 OLDEST: Final = (7, 0)
 CONNECTIONS: Final = 32  # per process, to one server
+FIRST_ANSWER: Final = 6.0  # seconds that a server has to say what it is
 _BARE: Final = frozenset({"job", "credit", "lock"})  # scripts outside any partition
 
 Call = tuple[str, str, Sequence[Any]]  # script, key it is routed by, arguments
@@ -55,8 +57,8 @@ def _load(name: str) -> Script:
 
 def redact(url: str) -> str:
     """A Redis URL without its password, for messages."""
-    parts = urlsplit(url)
-    return url.replace(f":{parts.password}@", ":***@") if parts.password else url
+    url = re.sub(r"(?<=//)([^/@?#]*?):([^/?#]*)@", r"\1:***@", url)
+    return re.sub(r"([?&]password=)[^&#]*", r"\1***", url)
 
 
 class Driver:
@@ -89,12 +91,7 @@ class Driver:
             raise FrontierError(f"not a Redis URL: {redact(url)} ({error})") from error
         probe = cls(client, url, cluster=False)
         try:
-            info = cast("dict[str, Any]", await probe.command("INFO"))
-            version = str(info.get("redis_version", "0"))
-            if tuple(int(x) for x in version.split(".")[:2]) < OLDEST:
-                raise FrontierError(
-                    f"Redis at {redact(url)} is {version}; comity needs 7.0 or newer, or Valkey"
-                )
+            info = await probe._first_answer()
             if not int(info.get("cluster_enabled", 0)):
                 return probe
         except BaseException:
@@ -111,6 +108,25 @@ class Driver:
     async def close(self) -> None:
         """Close all connections."""
         await self.client.aclose()
+
+    async def _first_answer(self) -> dict[str, Any]:
+        """INFO of a server that is new enough, soon; FrontierError for anything else."""
+        try:
+            async with asyncio.timeout(FIRST_ANSWER):
+                info = cast("dict[str, Any]", await self.command("INFO"))
+        except TimeoutError as error:
+            raise FrontierError(
+                f"no answer within {FIRST_ANSWER:g} s at {redact(self.url)}: is it a Redis?"
+            ) from error
+        version = str(info.get("redis_version", "0"))
+        if tuple(int(x) for x in version.split(".")[:2]) < OLDEST:
+            raise self._too_old(version)
+        return info
+
+    def _too_old(self, version: str) -> FrontierError:
+        return FrontierError(
+            f"Redis at {redact(self.url)} is {version}; comity needs 7.0 or newer, or Valkey"
+        )
 
     async def command(self, *args: Any) -> Any:
         """One plain command."""
@@ -162,8 +178,18 @@ class Driver:
 
     def _mapped(self, error: Exception) -> FrontierError:
         where = f"Redis at {redact(self.url)}"
+        text = str(error)
         if isinstance(error, AuthenticationError):
-            return FrontierError(f"{where} refused the credentials: {error}")
+            if "already authenticated" in text or "required" in text.lower():
+                text = "it wants a password: redis://:PASSWORD@HOST:PORT/0"
+            return FrontierError(f"{where} refused the credentials: {text}")
+        if isinstance(error, InvalidResponse):
+            return FrontierError(f"{where} does not speak the Redis protocol: {text}")
+        if "unknown command" in text and "HELLO" in text:  # it came with 6.0
+            return self._too_old("older than 6.0")
+        if "MISCONF" in text:  # by redis-py's class or, from within a script, only by its text
+            text = text.partition("MISCONF ")[2].partition(" script: ")[0]
+            return FrontierFull(f"{where} cannot write to its disk: {text}")
         if isinstance(error, (ResponseError, RedisClusterException)):
-            return FrontierError(f"{where} answered: {error}")
+            return FrontierError(f"{where} answered: {text}")
         return FrontierError(f"{where} cannot be reached: {error or type(error).__name__}")

@@ -21,7 +21,7 @@ key                     type    written by                   what, and how long
 {f}:p:<segment>         hash    report, settle, requeue      ``reason LF host LF entry`` by fingerprint,
                                                              until the segment is settled
 {f}:g                   hash    report, seal, requeue        segment -> state (o|s|x) LF job
-{f}:e:<worker>          string  lease                        last grant and its request id; a lease's life
+{f}:e:<worker>          hash    lease                        last grant and its request id; a lease's life
 {f}:b:<authority>       string  put_robots                   robots.txt copy (msgpack); a day
 {g}:meta                hash    open                         schema, partitions, secret; for ever
 {g}:jobs                set     create_job                   ids of all jobs

@@ -73,6 +73,10 @@ class FrontierError(Exception):
     """Base of what the frontier raises; the message is one line fit for an operator."""
 
 
+class FrontierFull(FrontierError):
+    """Its server cannot write to its disk and refuses every change until it can."""
+
+
 @dataclass(frozen=True, slots=True)
 class CrawlRequest:
     """One URL as it waits in a queue."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,10 @@ class Registry:
         meta = await self._hash(keys.META)
         if not meta:
             if not self._driver.cluster and await self._driver.command("DBSIZE"):
-                raise FrontierError(f"the database at {where} holds something that is not Comity's")
+                raise FrontierError(
+                    f"the database at {where} holds something that is not Comity's: "
+                    "use an empty one"
+                )
             fields = (
                 "schema",
                 keys.SCHEMA,
@@ -68,7 +72,10 @@ class Registry:
             )
         if int(meta["partitions"]) != partitions:
             there = int(meta["partitions"])
-            raise FrontierError(f"the frontier at {where} has {there} partitions, not {partitions}")
+            raise FrontierError(
+                f"the frontier at {where} has {there} partitions, not {partitions}: "
+                f"set partitions to {there}"
+            )
         return partitions, bytes.fromhex(meta["secret"].decode())
 
     # -- jobs
@@ -120,16 +127,29 @@ class Registry:
         return [record for record in found if record]
 
     async def move_job(
-        self, name: str, expected: tuple[str, ...], **fields: str | int | float
+        self,
+        name: str,
+        expected: tuple[str, ...],
+        *,
+        at_epoch: int | None = None,
+        **fields: str | int | float,
     ) -> bool:
-        """Change a job's fields if its state is one of ``expected`` (empty: any)."""
+        """Change a job's fields if its state is one of ``expected`` (empty: any).
+
+        With ``at_epoch``, only while it is in that epoch: what was seen of an earlier one is void.
+        """
         flat = [x for pair in fields.items() for x in pair]
-        args = [",".join(expected), *flat]
+        args = [",".join(expected), "" if at_epoch is None else at_epoch, *flat]
         return bool(await self._driver.script("job", keys.job(name), args))
 
-    async def take_credit(self, name: str, pages: int) -> int:
+    async def take_credit(self, name: str, pages: int, worker: str = "") -> int:
         """Take from a job's page budget (or, negative, give back): how many were granted."""
-        return int(await self._driver.script("credit", keys.job(name), [pages]))
+        args = [pages, worker, uuid.uuid4().hex]
+        return int(await self._driver.script("credit", keys.job(name), args))
+
+    async def set_credit(self, name: str, pages: int) -> None:
+        """Set what is left of a job's budget, when nothing of it is out."""
+        await self._driver.command("HSET", keys.job(name), "credit", pages)
 
     async def credit(self, name: str) -> int | None:
         """What is left of a job's page budget; None: it has none."""

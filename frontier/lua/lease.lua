@@ -4,7 +4,8 @@
 -- Returns: {now, ms until the next host (-1 none), {host, job, token, state, {entry, ...}}, ...}
 -- Keeps 1 (one host, one holder) and 2 (never early). The same request id gets the same grant
 -- again, so a retried call leaks no lease. A host whose lease ran out is taken back first: its
--- clock then runs from the deadline, the last moment it may have been contacted.
+-- clock then runs from the deadline, the last moment it may have been contacted. A URL that was out
+-- on a lost lease is leased alone from then on, so that one that kills its worker is told apart.
 local SCAN, RETRIES = 4, 64
 local now, worker, request = clock(), ARGV[2], ARGV[3]
 local ttl, want, urls, slow = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -53,6 +54,24 @@ local function take(job, host, most)
   return got
 end
 
+-- Keep the head, up to the first URL with losses; such a one at the head stays alone.
+local function apart(job, host, got)
+  for i, entry in ipairs(got) do
+    local _, losses = fields(entry)
+    if losses ~= '0' then
+      local keep = i == 1 and 1 or i - 1
+      local rest = {}
+      for k = keep + 1, #got do
+        rest[#rest + 1] = got[k]
+        got[k] = nil
+      end
+      put_back(job, host, rest, 0)
+      return got
+    end
+  end
+  return got
+end
+
 local function grant(job, host)
   local H, R = T .. ':h:' .. host, T .. ':r:' .. job
   local h = redis.call('HMGET', H, 'k', 'x', 't', 'd', 's')
@@ -64,7 +83,7 @@ local function grant(job, host)
     redis.call('ZADD', R, h[3], host)
     return nil
   end
-  local got = take(job, host, tonumber(h[4] or '0') > slow and 1 or urls)
+  local got = apart(job, host, take(job, host, tonumber(h[4] or '0') > slow and 1 or urls))
   if #got == 0 then
     redis.call('ZREM', R, host)
     return nil

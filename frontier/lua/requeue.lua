@@ -13,7 +13,7 @@ end
 local mark, job = string.sub(state, 1, 1), string.sub(state, 3)
 if mark == 's' and ARGV[4] ~= '1' then return {-1, 0} end
 redis.call('HSET', G, segment, 'x\n' .. job)
-local part = redis.call('HSCAN', P, '0', 'COUNT', ARGV[3])[2]
+local part = redis.call('HRANDFIELD', P, ARGV[3], 'WITHVALUES')
 local n = 0
 for i = 1, #part, 2 do
   local host, entry = string.match(part[i + 1], '^[^\n]*\n([^\n]*)\n(.*)$')

@@ -7,7 +7,7 @@ local G, segment = T .. ':g', ARGV[2]
 local P, state = T .. ':p:' .. segment, redis.call('HGET', G, segment)
 if not state then return 0 end
 local job = string.sub(state, 3)
-local part = redis.call('HSCAN', P, '0', 'COUNT', ARGV[3])[2]
+local part = redis.call('HRANDFIELD', P, ARGV[3], 'WITHVALUES') -- HSCAN may miss some while they go
 local sums, n = {}, 0
 for i = 1, #part, 2 do
   local reason = string.match(part[i + 1], '^([^\n]*)\n')

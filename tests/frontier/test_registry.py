@@ -64,6 +64,13 @@ async def test_a_page_budget_is_never_overdrawn(frontier: Frontier) -> None:
     assert await registry.take_credit("free", 7) == 7
 
 
+async def test_a_repeated_request_takes_nothing_more(frontier: Frontier) -> None:
+    await frontier.registry.create_job("j", b"{}", credit=10)
+    for _ in range(3):
+        assert await frontier.driver.script("credit", "{g}:job:j", [4, "w", "request"]) == 4
+    assert await frontier.registry.credit("j") == 6
+
+
 async def test_workers_live_by_heartbeats(frontier: Frontier) -> None:
     await frontier.registry.beat("w1", 60)
     await frontier.registry.beat("w2", -1)
