@@ -7,6 +7,7 @@ needs one. Raises UsageError, FrontierError and StorageError, each with one line
 from __future__ import annotations
 
 import itertools
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -52,15 +53,19 @@ def crawl(
     resume: bool,
     on_progress: OnProgress,
     export: Path | None,
+    warn: bool = True,
 ) -> Summary:
-    """Run a job to its end with worker processes of its own; see ``comity crawl``."""
+    """Run a job to its end with worker processes of its own; see ``comity crawl``.
+
+    With ``warn``, what may do harm is said loudly on stderr once the job has been accepted.
+    """
     if settings.workers == 0 and settings.redis is None:
         raise UsageError("--workers 0 leaves the crawl to workers elsewhere: give --redis too")
     spec = absolute(spec)
     state = state_directory(spec)
     if resume and settings.redis is None and not (state / "redis").exists():
         raise UsageError(f"nothing to resume in {spec.out}")
-    store = open_store(spec.out)
+    store = open_store(spec.out, hasty=True)
     try:
         probe(store)
     finally:
@@ -69,8 +74,10 @@ def crawl(
         if settings.redis is None:
             server = stack.enter_context(EmbeddedServer(state / "redis"))
             settings = settings.model_copy(update={"redis": server.url})
+            # Segments that an earlier run left: their pages are fetched again, their room is free.
+            shutil.rmtree(state / "spool", ignore_errors=True)
         spool = Path(settings.spool) if settings.spool else state / "spool"
-        run = Run(spec, settings, resume=resume, spool=spool, on_progress=on_progress)
+        run = Run(spec, settings, resume=resume, spool=spool, on_progress=on_progress, warn=warn)
         summary = uvloop.run(run.main())
         if export is not None:
             _export(spec, export)
@@ -127,7 +134,9 @@ def fetch(url: str, spec: JobSpec, settings: Settings) -> FetchReport:
     with tempfile.TemporaryDirectory(prefix="comity-") as directory:
         alone = spec.model_copy(update=SINGLE | {"seeds": (url,), "out": directory})
         private = settings.model_copy(update={"redis": None, "spool": None, "workers": 1})
-        summary = crawl(alone, private, resume=False, on_progress=lambda _: None, export=None)
+        summary = crawl(
+            alone, private, resume=False, on_progress=lambda _: None, export=None, warn=False
+        )
         return report(alone, url, summary)
 
 
@@ -158,7 +167,7 @@ def demo(
             allow_private_networks=True,
         )
         settings = settings.model_copy(update={"dns_server": web.dns, "workers": workers})
-        return crawl(spec, settings, resume=False, on_progress=on_progress, export=None)
+        return crawl(spec, settings, resume=False, on_progress=on_progress, export=None, warn=False)
 
 
 def _unused(out: str) -> str:

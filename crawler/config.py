@@ -154,7 +154,8 @@ class Settings(BaseModel):
             _ = parts.port
         except ValueError as exc:
             raise ValueError(f"not a Redis URL: {mask_url(value)!r} ({exc})") from None
-        if parts.scheme not in ("redis", "rediss", "unix") or not reachable:
+        numbered = parts.scheme == "unix" or re.fullmatch(r"(/\d*)?", parts.path)
+        if parts.scheme not in ("redis", "rediss", "unix") or not reachable or not numbered:
             raise ValueError(
                 f"not a Redis URL: {mask_url(value)!r} (write redis://HOST:PORT/0, "
                 "rediss://... or unix:///path)"

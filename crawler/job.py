@@ -10,6 +10,7 @@ import ipaddress
 import re
 import tomllib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -323,6 +324,7 @@ def politeness(job: JobSpec) -> Politeness:
     )
 
 
+@lru_cache(maxsize=10_000)
 def is_public_host(hostname: str) -> bool:
     """Whether a name or address literal may be a machine on the public Internet."""
     hostname = hostname.strip("[]").rstrip(".").lower()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 
@@ -22,14 +24,16 @@ from crawler.scope import Scope
 from crawler.seeds import iter_seeds
 from crawler.supervisor import Supervisor
 from frontier.client import Frontier
-from frontier.model import CrawlRequest, FrontierError, FrontierStats
+from frontier.model import CrawlRequest, FrontierError, FrontierFull
 from frontier.policy import TABLE
 from frontier.registry import ENDED, JobRecord
 from frontier.url import parse
-from storage.blob import StorageError, StorageFull
+from storage.blob import StorageError, open_store
 from storage.corpus import Corpus, CorpusInfo
+from storage.layout import Layout
 
-LOOK: Final = 0.5  # seconds between looks at the job
+LOOK: Final = 0.25  # seconds between looks at the job
+CLAIM: Final = 10.0  # seconds for which a parent is taken to be alive
 BATCH: Final = 1_000  # seeds per call
 # What a resumed job takes from the new command; the rest is as it was.
 _RESUMED: Final = ("max_pages", "max_depth", "time_limit", "size_limit", "max_wait")
@@ -51,16 +55,19 @@ class Run:
         resume: bool,
         spool: Path,
         on_progress: Callable[[Progress], None],
+        warn: bool,
     ) -> None:
         self._spec = spec
         self._settings = settings
         self._resume = resume
         self._on_progress = on_progress
+        self._warn = warn
         self._job = job_id(spec)
         self._supervisor = Supervisor(settings, self._job, spool, sys.stderr)
+        self._id = secrets.token_hex(8)
         self._interrupted = 0
         self._started = time.monotonic()
-        self._pages: deque[tuple[float, int]] = deque(maxlen=20)
+        self._pages: deque[tuple[float, int]] = deque(maxlen=40)
 
     async def main(self) -> Summary:
         """Run the job until it is over, interrupted or cannot go on."""
@@ -70,16 +77,44 @@ class Run:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._interrupt)
         try:
+            await self._own(frontier)
             await self._submit(frontier)
-            self._supervisor.start()
-            try:
-                await self._seed(frontier)
-                record = await self._watch(frontier)
-            finally:
-                await asyncio.to_thread(self._supervisor.drain)
-            return await self._sum_up(frontier, record)
+            if self._warn:
+                _warn(self._spec)
+            return await self._run(frontier)
         finally:
+            await self._disown(frontier)
             await frontier.close()
+
+    async def _run(self, frontier: Frontier) -> Summary:
+        """From the first worker to the summary, whatever happens in between."""
+        self._supervisor.start()
+        seeding = asyncio.create_task(self._seed(frontier))
+        try:
+            record = await self._watch(frontier, seeding)
+        except FrontierFull as error:
+            self._supervisor.hurry()
+            raise _stopped(str(error)) from error
+        except FrontierError as error:
+            self._supervisor.hurry()  # without the frontier there is nothing to drain into
+            return await self._failed(str(error))
+        finally:
+            seeding.cancel()
+            await asyncio.gather(seeding, return_exceptions=True)
+            await asyncio.to_thread(self._supervisor.drain)
+        return await self._sum_up(frontier, record)
+
+    async def _own(self, frontier: Frontier) -> None:
+        """Be the job's only parent; a killed one's claim lasts some seconds."""
+        deadline = time.monotonic() + 1.5 * CLAIM
+        while not await frontier.registry.lock(f"parent:{self._job}", self._id, CLAIM):
+            if time.monotonic() > deadline:
+                raise UsageError(f"another crawl is running job {self._job}")
+            await asyncio.sleep(0.5)
+
+    async def _disown(self, frontier: Frontier) -> None:
+        with suppress(FrontierError):  # then it ends by itself
+            await frontier.registry.lock(f"parent:{self._job}", self._id, 0)
 
     def _interrupt(self) -> None:
         self._interrupted += 1
@@ -95,6 +130,10 @@ class Run:
         if self._resume:
             if record is None:
                 raise UsageError(f"nothing to resume: no job {self._job} in {spec.out}")
+            if not record.seeded and not any(True for _ in self._seeds()):
+                raise UsageError(
+                    f"not all seeds of job {self._job} were in when it stopped: give them again"
+                )
             await self._renew(frontier, record)
             return
         if record is not None:
@@ -153,16 +192,21 @@ class Run:
                 yield CrawlRequest(text, kind="sitemap", priority=0)
 
         for batch in _batched(offers(), BATCH):
+            if self._interrupted:
+                return
             await frontier.add(self._job, [(parse(r.url), r) for r in batch])
         await frontier.registry.move_job(self._job, (), seeded=1)
 
     # -- going on
 
-    async def _watch(self, frontier: Frontier) -> JobRecord:
+    async def _watch(self, frontier: Frontier, seeding: asyncio.Task[None]) -> JobRecord:
         """Until the job is over; shows progress, keeps the workers up, hands on Ctrl-C."""
         registry = frontier.registry
         asked = False
         while True:
+            if seeding.done():
+                seeding.result()
+            await registry.lock(f"parent:{self._job}", self._id, CLAIM)
             record = await registry.job(self._job)
             if record is None:
                 raise FrontierError(f"the record of job {self._job} is gone")
@@ -176,14 +220,20 @@ class Run:
                 await registry.move_job(self._job, (), state="paused", reason="interrupted")
                 return replace(record, state="paused", reason="interrupted")
             living = await registry.living()
+            if asked and not living and not self._supervisor.children:  # nobody is left to drain
+                await registry.move_job(self._job, ("draining",), state="paused")
             self._supervisor.look(living)
             if self._supervisor.failure:
-                await registry.move_job(
-                    self._job, (), state="paused", reason=self._supervisor.failure[:200]
-                )
-                raise StorageError(f"the crawl stopped: {self._supervisor.failure}")
+                await self._give_up(frontier)
             await self._show(frontier, record, len(living))
             await asyncio.sleep(LOOK)
+
+    async def _give_up(self, frontier: Frontier) -> NoReturn:
+        """End a run whose workers cannot go on."""
+        failure = self._supervisor.failure
+        with suppress(FrontierFull):  # a resumed job runs again whatever its state
+            await frontier.registry.move_job(self._job, (), state="paused", reason=failure[:200])
+        raise _stopped(failure)
 
     async def _show(self, frontier: Frontier, record: JobRecord, workers: int) -> None:
         stats = await frontier.stats(self._job)
@@ -217,11 +267,10 @@ class Run:
     # -- end
 
     async def _sum_up(self, frontier: Frontier, record: JobRecord) -> Summary:
-        stats = await frontier.stats(self._job)
         counted = await frontier.registry.counted(self._job)
         unreached = await frontier.unreached(self._job, record.reason or "max-wait")
         info = await asyncio.to_thread(_info, self._spec)
-        errors, dropped = split_reasons(stats)
+        errors, dropped = split_reasons(info.by_reason)
         return Summary(
             state="interrupted" if record.state == "paused" else "completed",
             out=self._spec.out,
@@ -238,11 +287,52 @@ class Run:
             seconds=time.monotonic() - self._started,
         )
 
+    async def _failed(self, why: str) -> Summary:
+        """What is stored of a run that lost its frontier."""
+        print(f"comity: error: {_stopped(why)}", file=sys.stderr)
+        info = await asyncio.to_thread(_info, self._spec)
+        errors, dropped = split_reasons(info.by_reason)
+        return Summary(
+            state="failed",
+            out=self._spec.out,
+            reason=why,
+            pages=info.pages,
+            visits=info.visits,
+            hosts=info.hosts,
+            duplicates=info.duplicates,
+            near_duplicates=info.near_duplicates,
+            dropped=dropped,
+            errors=errors,
+            seconds=time.monotonic() - self._started,
+        )
 
-def split_reasons(stats: FrontierStats) -> tuple[dict[str, int], dict[str, int]]:
-    """Reasons of ended URLs: those of failed contacts, and those of rules."""
-    errors = {r: n for r, n in stats.dropped.items() if r in TABLE and TABLE[r].contact}
-    return errors, {r: n for r, n in stats.dropped.items() if r not in errors}
+
+def _warn(spec: JobSpec) -> None:
+    """Say what may do harm: to our own network, or to a site."""
+    if spec.allow_private_networks:
+        print(
+            "comity: warning: --allow-private-networks: any page met can point this crawl at "
+            "services of your own network",
+            file=sys.stderr,
+        )
+    if spec.delay == 0:
+        print(
+            "comity: warning: --delay 0: no pause between requests, however slowly a host answers; "
+            "only Crawl-delay and Retry-After are kept. For servers of your own.",
+            file=sys.stderr,
+        )
+
+
+def _stopped(why: str) -> StorageError:
+    return StorageError(
+        f"the crawl stopped: {why}; what is stored stays, --resume goes on from there"
+    )
+
+
+def split_reasons(reasons: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
+    """Reasons in rows: those of contacts that failed or were answered so, and those of rules."""
+    errors = {r: n for r, n in reasons.items() if r in TABLE and TABLE[r].contact}
+    return errors, {r: n for r, n in reasons.items() if r not in errors}
 
 
 def _region(spec: JobSpec, seeds: Iterable[str]) -> bytes:
@@ -250,16 +340,16 @@ def _region(spec: JobSpec, seeds: Iterable[str]) -> bytes:
 
 
 def _has_table(spec: JobSpec) -> bool:
+    store = open_store(spec.out)
     try:
-        with Corpus(spec.out, workspace=spec.workspace, job=spec.name):
-            return True
-    except StorageFull:
-        raise
-    except StorageError:
-        return False
+        return bool(store.children(Layout(spec.workspace, spec.name).table))
+    finally:
+        store.close()
 
 
 def _info(spec: JobSpec) -> CorpusInfo:
+    if not _has_table(spec):  # interrupted before any worker was up
+        return CorpusInfo(spec.out)
     with Corpus(spec.out, workspace=spec.workspace, job=spec.name) as corpus:
         return corpus.info()
 

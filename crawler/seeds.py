@@ -28,6 +28,7 @@ from frontier.url import InvalidUrl, parse
 
 # Longest line read; above any URL that servers take, and small enough for a hostile file.
 MAX_LINE: Final = 64 * 1024
+_SPOOL: Final = "comity-seeds-"  # prefix of the directories that streams are kept in
 _SUFFIXES: Final = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -97,14 +98,14 @@ def read_seeds(name: str) -> Iterator[str]:
 
 @contextmanager
 def prepared(spec: JobSpec, *, required: bool = True) -> Iterator[JobSpec]:
-    """The spec with all seeds checked, standard input spooled so that it can be read again.
+    """The spec with all seeds checked, streams spooled so that they can be read again.
 
     Reads every seed once. Raises UsageError for a bad or (when ``required``) a missing seed, and
     for a crawl that needs a contact and has none. Spooled input is deleted on leaving.
     """
     with ExitStack() as stack:
         files = tuple(
-            stack.enter_context(_spooled_stdin()) if name == "-" else name
+            stack.enter_context(_spooled(name)) if _is_stream(name) else name
             for name in spec.seed_files
         )
         sitemaps = tuple(_named("--sitemap", text) for text in spec.sitemaps)
@@ -133,18 +134,30 @@ def _argument(text: str) -> str:
     return parse_seed(text)
 
 
+def _is_stream(name: str) -> bool:
+    """Whether it can be read but once: standard input, a named pipe, a shell's ``<(...)``."""
+    return name == "-" or Path(name).is_fifo() or Path(name).is_char_device()
+
+
 @contextmanager
-def _spooled_stdin() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="comity-seeds-") as directory:
-        path = Path(directory, "stdin")
-        with path.open("wb") as spool:
-            shutil.copyfileobj(sys.stdin.buffer, spool)
+def _spooled(name: str) -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix=_SPOOL) as directory:
+        path = Path(directory, "stdin" if name == "-" else Path(name).name)
+        try:
+            with path.open("wb") as spool, ExitStack() as stack:
+                stream = sys.stdin.buffer
+                if name != "-":
+                    stream = stack.enter_context(Path(name).open("rb"))
+                shutil.copyfileobj(stream, spool)
+        except OSError as exc:
+            raise UsageError(f"cannot read {name}: {exc.strerror or exc}") from None
         yield str(path)
 
 
 def _title(name: str) -> str:
-    """How errors call a file; spooled standard input keeps its own name."""
-    return "stdin" if Path(name).parent.name.startswith("comity-seeds-") else name
+    """How errors call a file; a spooled stream keeps its own name."""
+    path = Path(name)
+    return path.name if path.parent.name.startswith(_SPOOL) else name
 
 
 def _records(name: str) -> Numbered:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from crawler.config import Settings
+from crawler.worker import STOPPED
 from frontier.embedded import die_with_parent
 
 MOST_RESTARTS: Final = 5  # within RESTART_WINDOW, over all workers, before the crawl fails
@@ -37,6 +38,7 @@ class Child:
         self.process = process
         self.started = time.monotonic()
         self.last_line = ""  # of its stderr
+        self.reason = ""  # why it could not go on, once it said so
         self._out = out
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -45,7 +47,11 @@ class Child:
         assert self.process.stderr is not None  # noqa: S101 - opened as a pipe
         for raw in self.process.stderr:
             self.last_line = raw.decode("utf-8", "replace").rstrip()
-            print(self.last_line, file=self._out, flush=True)
+            _, found, reason = self.last_line.partition(STOPPED)
+            if found:  # the parent says it, once for all workers
+                self.reason = reason
+            else:
+                print(self.last_line, file=self._out, flush=True)
 
     def ended(self) -> int | None:
         """Its exit code, when it has ended; by then all it said has been read."""
@@ -95,9 +101,10 @@ class Supervisor:
     def look(self, living: set[str]) -> None:
         """Replace the dead; kill those that missed their heartbeat. Sets ``failure``."""
         now = time.monotonic()
+        names = {worker.rpartition(".")[0] for worker in living}
         for child in list(self.children):
             code = child.ended()
-            if code is None and child.name not in living and now - child.started > STARTUP:
+            if code is None and child.name not in names and now - child.started > STARTUP:
                 print(f"{child.name} missed its heartbeat: killed", file=self._out)
                 child.process.kill()
                 child.process.wait()
@@ -106,7 +113,7 @@ class Supervisor:
                 continue
             self.children.remove(child)
             if code == 1:  # it said why
-                self.failure = child.last_line.partition("stopped: ")[2] or child.last_line
+                self.failure = child.reason or child.last_line
                 return
             self._restarts.append(now)
             while now - self._restarts[0] > RESTART_WINDOW:
@@ -130,7 +137,7 @@ class Supervisor:
                 child.process.kill()
                 child.process.wait()
             if child.ended() == 1 and not self.failure:
-                self.failure = child.last_line.partition("stopped: ")[2] or child.last_line
+                self.failure = child.reason or child.last_line
         self.children.clear()
 
     def hurry(self) -> None:

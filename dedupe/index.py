@@ -38,6 +38,10 @@ class DedupeError(Exception):
     """Base of what this package raises; the message is one line fit for an operator."""
 
 
+class DedupeFull(DedupeError):
+    """The index's server cannot write to its disk and refuses every change until it can."""
+
+
 class ScriptClient(Protocol):
     """What is used of a redis.asyncio client, single server or cluster, not decoding responses."""
 
@@ -124,7 +128,9 @@ class DedupeIndex:
             except NoScriptError:
                 return await self._client.eval(text, 1, self._root, *args)
         except RedisError as error:
-            raise DedupeError(f"the duplicate index does not answer: {error}") from error
+            text = str(error).partition(" script: ")[0]
+            kind = DedupeFull if text.startswith("MISCONF") else DedupeError
+            raise kind(f"the duplicate index does not answer: {text}") from error
 
 
 @cache

@@ -226,13 +226,14 @@ def _publish(temporary: Path, target: Path, if_absent: bool) -> bool:
     return True
 
 
-def open_store(root: str) -> BlobStore:
+def open_store(root: str, *, hasty: bool = False) -> BlobStore:
     """The store at ``root``: "dir", "file:///dir" or "s3://bucket/prefix".
 
     S3 takes endpoint, region and credentials from the standard AWS environment and profiles.
-    Opens no connection; raises StorageError for a root that names no store.
+    Opens no connection; raises StorageError for a root that names no store. A ``hasty`` one gives
+    a silent server up after seconds, not minutes: for a first look, with somebody waiting.
     """
-    store = _open(root)
+    store = _open(root, hasty)
     if found := _ESCAPE.search(store.root):
         # delta-rs 1.6 would look for the table under the decoded name, and not find it
         raise StorageError(
@@ -241,7 +242,7 @@ def open_store(root: str) -> BlobStore:
     return store
 
 
-def _open(root: str) -> BlobStore:
+def _open(root: str, hasty: bool) -> BlobStore:
     try:
         parts = urlsplit(root)
     except ValueError as error:
@@ -251,7 +252,7 @@ def _open(root: str) -> BlobStore:
 
         if not parts.netloc:
             raise StorageError(f"{root} names no bucket: write s3://bucket/prefix")
-        return S3Store(parts.netloc, root.split(parts.netloc, 1)[1].strip("/"))
+        return S3Store(parts.netloc, root.split(parts.netloc, 1)[1].strip("/"), hasty=hasty)
     if parts.scheme == "file":
         if parts.netloc not in {"", "localhost"} or not parts.path:
             raise StorageError(f"{root} is not a local path: write file:///absolute/path")
@@ -269,12 +270,18 @@ def probe(store: BlobStore) -> None:
     A store that ignores ``If-None-Match: *`` would let two committers overwrite each other.
     """
     key = f".comity-probe-{secrets.token_hex(8)}"
+    answers = True
     try:
         first = store.put(key, b"1", if_absent=True)
         second = store.put(key, b"2", if_absent=True)
+    except StorageError as error:
+        answers = not isinstance(error, StorageUnavailable)
+        # the user knows the root, not our key
+        raise type(error)(str(error).replace(f"/{key}", "")) from error
     finally:
         with contextlib.suppress(StorageError):  # what matters was said by the puts
-            store.delete(key)
+            if answers:
+                store.delete(key)
     if not first or second:
         raise StorageError(
             f"{store.root} ignores conditional writes (If-None-Match: *), so commits could "

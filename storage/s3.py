@@ -22,6 +22,7 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectionError,  # noqa: A004 - botocore's own
+    EndpointConnectionError,
     HTTPClientError,
     NoCredentialsError,
     PartialCredentialsError,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT: Final = 5  # seconds
 _READ_TIMEOUT: Final = 60  # seconds without a byte
 _ATTEMPTS: Final = 4  # per call, with botocore's jittered backoff between
+_HASTY: Final = (6, 1)  # read timeout and attempts where somebody waits for a first answer
 _TRANSFER: Final = TransferConfig(max_concurrency=4)  # multipart from 8 MB, 8 MB parts
 
 _CREDENTIAL_CODES: Final = {
@@ -75,12 +77,12 @@ def _region(session: boto3.session.Session) -> str:
     return os.environ.get("AWS_REGION") or session.region_name or "us-east-1"
 
 
-def _client() -> S3Client:
+def _client(read_timeout: int, attempts: int) -> S3Client:
     style: Literal["path", "auto"] = "path" if _custom_endpoint() else "auto"
     config = Config(
         connect_timeout=_CONNECT_TIMEOUT,
-        read_timeout=_READ_TIMEOUT,
-        retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
+        read_timeout=read_timeout,
+        retries={"total_max_attempts": attempts, "mode": "standard"},
         s3={"addressing_style": style},
         max_pool_connections=16,
     )
@@ -94,11 +96,11 @@ def _client() -> S3Client:
 class S3Store:
     """Objects below ``s3://bucket/prefix``; the bucket must exist."""
 
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(self, bucket: str, prefix: str, *, hasty: bool = False) -> None:
         self.root = f"s3://{bucket}/{prefix}".rstrip("/")
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        self._s3 = _client()
+        self._s3 = _client(*(_HASTY if hasty else (_READ_TIMEOUT, _ATTEMPTS)))
 
     def put(self, key: str, data: bytes | Path, *, if_absent: bool = False) -> bool:
         name = self._prefix + check_key(key)
@@ -184,8 +186,9 @@ class S3Store:
                 "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
             ) from error
         except (ConnectionError, HTTPClientError) as error:
+            said = "" if isinstance(error, EndpointConnectionError) else f": {_line(error)}"
             raise StorageUnavailable(
-                f"cannot {what}: no answer from {self._s3.meta.endpoint_url}: {_line(error)}"
+                f"cannot {what}: no answer from {self._s3.meta.endpoint_url}{said}"
             ) from error
         except (BotoCoreError, Boto3Error) as error:
             cause = error.__context__

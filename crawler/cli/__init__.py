@@ -19,6 +19,7 @@ from typer.exceptions import TyperException
 from crawler import __version__
 
 USAGE_ERROR: Final = 2
+INTERRUPTED: Final = 130  # as shells number Ctrl-C
 # Command -> its line in `comity --help`; each is the Typer app of the module of that name.
 COMMANDS: Final = {
     "crawl": "Crawl the web from URLs into WARC files and a table of pages.",
@@ -85,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except TyperException as exc:
         return _fail(exc.format_message())
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone, as in `| head`: not worth a word.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -131,5 +131,9 @@ def _check_export(export: Path | None) -> None:
     from storage.export import format_of
 
     format_of(export)
-    if export.is_dir() or not os.access(export.parent, os.W_OK):
-        raise UsageError(f"-o: cannot write {export}: not a file in a writable directory")
+    if export.is_dir():
+        raise UsageError(f"-o: cannot write {export}: it is a directory")
+    try:
+        tempfile.TemporaryFile(dir=export.parent).close()
+    except OSError as exc:
+        raise UsageError(f"-o: cannot write {export}: {exc.strerror}") from None

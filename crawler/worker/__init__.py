@@ -6,3 +6,7 @@ one lease, ``hold`` is the right to contact one host, ``robots`` what its robots
 response a page, ``links`` sends its links to the frontier, ``segments`` makes it durable,
 ``ending`` sees when a job is over.
 """
+
+from typing import Final
+
+STOPPED: Final = "stopped: "  # what a worker says before the reason why it cannot go on

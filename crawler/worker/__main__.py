@@ -10,13 +10,14 @@ from pathlib import Path
 import uvloop
 
 from crawler.config import Settings
+from crawler.worker import STOPPED
 from crawler.worker.process import run_worker
 from frontier.model import FrontierError
 from storage.blob import StorageError
 
 
 def main() -> int:
-    """Run until told to stop; errors are one line on stderr."""
+    """Run until told to stop; what ends it is the last line on stderr, after ``STOPPED``."""
     given = json.load(sys.stdin)
     settings = Settings.model_validate(given["settings"])
     logging.basicConfig(
@@ -29,7 +30,7 @@ def main() -> int:
             )
         )
     except (FrontierError, StorageError) as error:
-        print(f"{given['name']}: {error}", file=sys.stderr)
+        print(f"{given['name']}: {STOPPED}{error}", file=sys.stderr)
         return 1
 
 

@@ -7,8 +7,10 @@ may look, it ends once.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 from crawler.job import JobSpec
 from frontier.client import Frontier
@@ -54,10 +56,12 @@ def ended(
     spec: JobSpec, record: JobRecord, before: Pass | None, now: Pass, credit: int | None
 ) -> str | None:
     """None while there is something to do; else why the job is over ("": nothing is left)."""
-    if now.held or not record.seeded:
+    if now.held:
         return None
     if record.state == "draining":
         return record.reason
+    if not record.seeded:
+        return None
     same = before is not None and (before.epoch, before.accepted, before.finished) == (
         now.epoch,
         now.accepted,
@@ -74,6 +78,21 @@ def ended(
     return None
 
 
+class Watched(Protocol):
+    """What is looked at: a job as a worker knows it."""
+
+    @property
+    def name(self) -> str:
+        """Its id."""
+
+    @property
+    def spec(self) -> JobSpec:
+        """Its bounds."""
+
+    def stored_pages(self) -> int:
+        """Committed pages with status 200. Blocking."""
+
+
 class Ending:
     """Watches the jobs of a fleet; any worker runs one, a lock lets one at a time look."""
 
@@ -82,9 +101,9 @@ class Ending:
         self._name = name
         self._before: dict[str, Pass] = {}
 
-    async def watch(self, job: str, spec: JobSpec) -> None:
+    async def watch(self, context: Watched) -> None:
         """One look at a job; ends it, or lets it drain when a bound is reached."""
-        registry = self._frontier.registry
+        registry, job, spec = self._frontier.registry, context.name, context.spec
         record = await registry.job(job)
         if record is None or record.state not in ("running", "draining"):
             self._before.pop(job, None)
@@ -95,12 +114,25 @@ class Ending:
         if record.state == "running":
             counted = await registry.counted(job)
             if reason := bound_reached(spec, record, counted, time.time()):
-                await registry.move_job(job, ("running",), state="draining", reason=reason)
+                await registry.move_job(
+                    job, ("running",), at_epoch=record.epoch, state="draining", reason=reason
+                )
                 return
         now = look(record, await self._frontier.stats(job))
         credit = await registry.credit(job)
         over = ended(spec, record, self._before.get(job), now, credit)
         self._before[job] = now
-        if over is not None:
-            state = "paused" if over == "interrupted" else "completed"
-            await registry.move_job(job, ("running", "draining"), state=state, reason=over)
+        if over is None or (over == "max-pages" and await self._refunded(context)):
+            return
+        state = "paused" if over == "interrupted" else "completed"
+        await registry.move_job(
+            job, ("running", "draining"), at_epoch=record.epoch, state=state, reason=over
+        )
+
+    async def _refunded(self, context: Watched) -> bool:
+        """Give back what the budget lost with dead workers; nothing is held now, so it is exact."""
+        stored = await asyncio.to_thread(context.stored_pages)
+        left = (context.spec.max_pages or 0) - stored
+        if left > 0:
+            await self._frontier.registry.set_credit(context.name, left)
+        return left > 0

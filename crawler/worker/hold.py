@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from scrapy import Request
 
-from crawler.fetch.exchange import Exchange, FetchError
+from crawler.fetch.exchange import Exchange, FetchError, LeaseError
 from crawler.worker.visit import Answer, Visit
 from frontier import policy
 from frontier.client import boottime
@@ -55,6 +55,8 @@ class Hold:
         """Wait for the host's clock, send the request through Scrapy, return what came back."""
         while (wait := self.wait) > 0:
             await asyncio.sleep(wait)
+        if not self.worker.serves(self.job):
+            return LeaseError("the worker or the job is stopping")
         request = Request(
             visit.url.url,
             callback=self.worker.spider.parse_visit,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from crawler.scope import Scope
 from dedupe.index import DedupeIndex
 from frontier.client import Frontier
 from frontier.model import Politeness
-from frontier.registry import JobRecord
+from frontier.registry import ENDED, JobRecord
 from frontier.url import Url
-from storage.blob import BlobStore, open_store
+from storage.blob import BlobStore, StorageError, open_store
 from storage.committer import Committer
+from storage.corpus import Corpus
 from storage.layout import Layout
 
 if TYPE_CHECKING:
@@ -48,11 +50,17 @@ class JobContext:
         """Whether pages must be paid for from the job's budget."""
         return self.spec.max_pages is not None
 
+    def stored_pages(self) -> int:
+        """Committed pages with status 200. Blocking."""
+        with Corpus(self.spec.out, workspace=self.spec.workspace, job=self.spec.name) as corpus:
+            return corpus.info().pages
+
     def refuses(self, url: Url, depth: int) -> str | None:
         """The reason why a discovered URL is not the job's, or None."""
-        if not self.spec.contact and is_public_host(url.hostname):
+        reason = self.scope.check(url, depth, self.spec.max_depth)
+        if reason is None and not self.spec.contact and is_public_host(url.hostname):
             return "no-contact"
-        return self.scope.check(url, depth, self.spec.max_depth)
+        return reason
 
 
 def request_headers(spec: JobSpec) -> dict[str, str]:
@@ -105,28 +113,57 @@ class Jobs:
         self._log = log
         self.contexts: dict[str, JobContext] = {}
 
+    def draining(self) -> bool:
+        """Whether some job waits for what is held of it."""
+        return any(job.state == "draining" for job in self.contexts.values())
+
     def runnable(self) -> list[str]:
         """Jobs to lease for."""
         return [name for name, job in self.contexts.items() if job.state == "running"]
 
-    async def refresh(self) -> None:
-        """Look at the registry: new jobs, changed states."""
+    async def refresh(self, busy: Collection[str] = ()) -> None:
+        """Look at the registry: new jobs, changed states; forget ended ones that are not ``busy``.
+
+        Raises StorageError, after all others were looked at, for a job whose store fails.
+        """
         registry = self._frontier.registry
         if self._only:
             found = await registry.job(self._only)
             records = [found] if found else []
         else:
             records = await registry.jobs()
+        failed: StorageError | None = None
         for record in records:
             known = self.contexts.get(record.name)
             if known is not None and known.epoch == record.epoch:
                 known.state = record.state
-            elif record.state == "running":
-                self.contexts[record.name] = await make_context(self._frontier, record)
+                if record.state in ENDED and not await self._needed(record.name, busy):
+                    await asyncio.to_thread(self.contexts.pop(record.name).store.close)
+            elif record.state in ("running", "draining"):
+                try:
+                    fresh = await make_context(self._frontier, record)
+                    if known is not None:  # turns of the old epoch still offer links to it
+                        fresh.links, fresh.counts = known.links, known.counts
+                    elif self._only is None and "://" not in fresh.spec.out:
+                        self._log.warning(
+                            "job %s stores its pages on this machine, in %s",
+                            record.name,
+                            fresh.spec.out,
+                        )
+                    self.contexts[record.name] = fresh
+                except StorageError as error:
+                    failed = error
+        if failed is not None:
+            raise failed
+
+    async def _needed(self, job: str, busy: Collection[str]) -> bool:
+        """Whether something of an ended job is still on its way into the table."""
+        segments = await self._frontier.registry.segments()
+        return job in busy or any(segment.job == job for segment in segments.values())
 
     async def flush_counts(self) -> None:
         """Add what was counted here to the registry."""
-        for job in self.contexts.values():
+        for job in list(self.contexts.values()):
             if job.counts:
                 sums, job.counts = dict(job.counts), Counter()
                 await self._frontier.registry.count(job.name, sums)

@@ -22,6 +22,7 @@ MOST_TURNS: Final = 256  # hosts one worker holds at a time
 HOSTS: Final = 8  # hosts per partition and call
 URLS: Final = 8  # URLs per host
 SWEEP: Final = 0.5  # seconds between looks at a partition that seems idle
+REAP: Final = 1.0  # seconds between looks for lost leases while nothing may be leased
 SHORTEST: Final = 0.005  # seconds between calls, so that a partition with nothing to give rests
 OUT_OF_CREDIT: Final = 0.5  # seconds a job rests when its page budget is used up
 
@@ -67,12 +68,14 @@ class Leasing:
     async def _ask(self) -> None:
         jobs = self._serve()
         now = time.monotonic()
+        if not jobs and self._worker.jobs.draining():
+            await self._reap(now)
         partitions = [p for p, due in self._due.items() if due <= now]
         room = MOST_TURNS - len(self.turns)
-        if not jobs or not partitions or room <= 0 or self._worker.segments.crowded:
+        if not jobs or not partitions or room <= 0:
             return
         grant = await self._worker.frontier.lease(
-            self._worker.name,
+            self._worker.id,
             jobs,
             partitions,
             hosts=min(HOSTS, max(1, room // len(partitions))),
@@ -85,6 +88,14 @@ class Leasing:
         for lease in grant.leases:
             self._start(lease)
 
+    async def _reap(self, now: float) -> None:
+        """Let the frontier take back what dead workers held: a job drains only when nobody holds
+        anything, and where nothing is leased, nothing else looks at old leases."""
+        partitions = [p for p, due in self._due.items() if due <= now]
+        ttl = self._worker.settings.lease_ttl
+        await self._worker.frontier.lease(self._worker.id, [], partitions, hosts=0, urls=0, ttl=ttl)
+        self._due.update(dict.fromkeys(partitions, now + REAP))
+
     def _serve(self) -> list[str]:
         """The jobs to ask for, a different one first each time."""
         now = time.monotonic()
@@ -95,7 +106,8 @@ class Leasing:
         for name in [n for n in self._jobs if n not in runnable]:
             self._jobs.remove(name)
         self._jobs.rotate(-1)
-        return [name for name in self._jobs if self._resting.get(name, 0.0) <= now]
+        crowded = self._worker.segments.crowded
+        return [n for n in self._jobs if self._resting.get(n, 0.0) <= now and not crowded(n)]
 
     async def _rest(self) -> None:
         """Until a host is due, a turn ends or something is noted."""
@@ -121,6 +133,8 @@ class Leasing:
                 self._resting[turn.job.name] = time.monotonic() + OUT_OF_CREDIT
             if due is not None:
                 self.note({lease.partition: due})
+        except FrontierError as error:
+            self._worker.trouble(error)
         except Exception:
             self._worker.log.exception("the turn of %s failed; its lease runs out", lease.host)
         finally:

@@ -116,9 +116,14 @@ class LinksPipeline(_Pipeline):
             self._offer(item, link.url, page.base, sent)
 
     def _sitemap(self, item: PageItem) -> None:
+        nested = item.visit.request.hops + 1  # index in index in index has an end
+        page = CrawlRequest("", 0, priority=1)
+        index = CrawlRequest("", 0, "sitemap", nested, priority=1)
         for entry in parse_sitemap(item.exchange.payload):
-            kind = "sitemap" if entry.is_index else "page"
-            self._offer(item, entry.loc, None, CrawlRequest("", 0, kind, priority=1))
+            if entry.is_index and nested > item.visit.job.spec.max_hops:
+                item.visit.job.counts["skipped:redirect-limit"] += 1
+            else:
+                self._offer(item, entry.loc, None, index if entry.is_index else page)
 
     def _offer(self, item: PageItem, href: str, base: str | None, like: CrawlRequest) -> None:
         job = item.visit.job

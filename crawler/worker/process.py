@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,7 @@ from scrapy.crawler import Crawler
 
 from crawler.config import LEASE_MARGIN, Settings
 from crawler.fetch.exchange import Exchange, FetchError
+from crawler.worker import STOPPED
 from crawler.worker.ending import Ending
 from crawler.worker.hold import Hold
 from crawler.worker.jobs import JobContext, Jobs
@@ -28,9 +30,10 @@ from crawler.worker.segments import Segments
 from crawler.worker.settings import scrapy_settings
 from crawler.worker.spider import ComitySpider
 from crawler.worker.turn import renewed
+from dedupe.index import DedupeError, DedupeFull
 from frontier.client import Frontier
-from frontier.model import FrontierError
-from storage.blob import StorageError
+from frontier.model import FrontierError, FrontierFull
+from storage.blob import StorageError, StorageFull
 
 if TYPE_CHECKING:
     from scrapy.core.engine import ExecutionEngine
@@ -47,19 +50,21 @@ class Worker:
     ) -> None:
         self.settings = settings
         self.frontier = frontier
-        self.name = name
+        self.name = name  # what people call it; may come back after a restart
+        self.id = f"{name}.{secrets.token_hex(4)}"  # this incarnation: leases, heartbeat, segments
         self.log = logging.getLogger("comity.worker")
         self.longest_fetch = settings.total_timeout + LEASE_MARGIN / 2
         self.running = True
         self.hopeless = ""  # why it cannot go on; ends the worker with an error
         self.holds: set[Hold] = set()  # hosts held now
+        self._only = only
         self.jobs = Jobs(frontier, only, self.log)
         self.segments = Segments(self, spool)
         self.robots = RobotsBook(self)
         self.leasing = Leasing(self)
         self.engine: ExecutionEngine
         self.spider: ComitySpider
-        self._ending = Ending(frontier, name)
+        self._ending = Ending(frontier, self.id)
         self._stopped = asyncio.Event()
         self._said: dict[str, float] = {}
 
@@ -72,15 +77,23 @@ class Worker:
         """Whether URLs of a job may still be started."""
         return self.running and not self.hopeless and job.state == "running"
 
-    def trouble(self, error: Exception, *, fatal: bool = False) -> None:
-        """A server or the disk fails: say so, once in a while; give up when it is fatal."""
+    def trouble(self, error: Exception) -> None:
+        """A server or the disk fails: say so, once in a while; a full disk ends the worker.
+
+        That of a fleet's Redis is for its operator: only the worker of a single crawl ends for it.
+        """
         text = str(error)
-        if time.monotonic() - self._said.get(text, -QUIET) >= QUIET:
+        fatal = (StorageFull, FrontierFull, DedupeFull) if self._only else StorageFull
+        if isinstance(error, fatal):
+            self.give_up(text)
+        elif time.monotonic() - self._said.get(text, -QUIET) >= QUIET:
             self._said[text] = time.monotonic()
             self.log.error("%s", text)
-        if fatal and not self.hopeless:
-            self.hopeless = text
-            self.stop()
+
+    def give_up(self, why: str) -> None:
+        """End this worker with an error; others take over what it held."""
+        self.hopeless = self.hopeless or why
+        self.stop()
 
     def count(self, job: JobContext, answer: Exchange | FetchError) -> None:
         """Count a contact for the progress display and the job's bounds."""
@@ -96,7 +109,7 @@ class Worker:
     async def flush_turns(self, job: JobContext) -> None:
         """Report what the turns of a job have in segments."""
         for turn in list(self.leasing.turns.values()):
-            if turn.job is job:
+            if turn.job.name == job.name:
                 await turn.flush()
 
     # -- life
@@ -104,28 +117,32 @@ class Worker:
     async def run(self, spider: ComitySpider) -> None:
         """Join, work until stopped, drain, leave."""
         self.spider, self.engine = spider, spider.crawler.engine
-        await self.frontier.registry.beat(self.name, self._life)
-        await self.jobs.refresh()
+        try:
+            await self.frontier.registry.beat(self.id, self._life)
+            await self.jobs.refresh()
+        except (FrontierError, StorageError) as error:
+            self.trouble(error)
+        leasing = asyncio.create_task(self.leasing.run())
         tasks = [
-            asyncio.create_task(self.leasing.run()),
             asyncio.create_task(self._every(self.settings.lease_ttl / 4, self._beat)),
             asyncio.create_task(self._every(0.05, self._push)),
             asyncio.create_task(self._every(0.25, self._commit)),
-            asyncio.create_task(self._every(0.5, self._watch)),
+            asyncio.create_task(self._every(0.25, self._watch)),
             asyncio.create_task(self._every(self.settings.lease_ttl / 8, self.segments.recover)),
         ]
         await self._stopped.wait()
         try:
             async with asyncio.timeout(GRACE):
+                await leasing  # it may be waiting for a grant, whose leases are to be handed back
                 await self._drain()
         except TimeoutError:
             self.log.error("the drain took more than %g s; others will take over", GRACE)
+        except (FrontierError, StorageError, DedupeError) as error:
+            self.trouble(error)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _end({leasing, *tasks})
         try:
-            await self.frontier.registry.leave(self.name)
+            await self.frontier.registry.leave(self.id)
         except FrontierError as error:
             self.trouble(error)
 
@@ -139,21 +156,21 @@ class Worker:
         while True:
             try:
                 await step()
-            except (FrontierError, StorageError) as error:
+            except (FrontierError, StorageError, DedupeError) as error:
                 self.trouble(error)
             except Exception:
                 self.log.exception("%s failed", step)
             await asyncio.sleep(seconds)
 
     async def _beat(self) -> None:
-        await self.frontier.registry.beat(self.name, self._life)
+        await self.frontier.registry.beat(self.id, self._life)
         by_lease = {hold.lease: hold for hold in self.holds}
         answers = await self.frontier.renew(by_lease, self.settings.lease_ttl)
         for lease, answer in answers.items():
             renewed(by_lease[lease], answer)
 
     async def _push(self) -> None:
-        for job in self.jobs.contexts.values():
+        for job in list(self.jobs.contexts.values()):
             if job.links.due:
                 job.links.on_due = self.leasing.note
                 await job.links.flush()
@@ -169,10 +186,17 @@ class Worker:
 
     async def _watch(self) -> None:
         await self.jobs.flush_counts()
-        await self.jobs.refresh()
+        try:
+            await self.jobs.refresh(busy=self._busy())
+        except StorageError as error:  # of one job; the others go on
+            self.trouble(error)
         for job in list(self.jobs.contexts.values()):
             if job.state in ("running", "draining"):
-                await self._ending.watch(job.name, job.spec)
+                await self._ending.watch(job)
+
+    def _busy(self) -> set[str]:
+        """Jobs that this worker still holds something of."""
+        return self.segments.jobs() | {turn.job.name for turn in self.leasing.turns.values()}
 
     async def _drain(self) -> None:
         while self.leasing.turns:
@@ -183,6 +207,14 @@ class Worker:
                 await self.segments.commit()
                 await asyncio.sleep(0.05)
         await self.jobs.flush_counts()
+
+
+async def _end(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancel tasks and wait for them; again, as a call to Redis may lose a cancellation."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=0.5)
 
 
 async def run_worker(settings: Settings, *, name: str, spool: Path, only: str | None = None) -> int:
@@ -201,7 +233,7 @@ async def run_worker(settings: Settings, *, name: str, spool: Path, only: str | 
         crawler = Crawler(ComitySpider, scrapy_settings(settings))
         await crawler.crawl_async(worker=worker)
         if worker.hopeless:
-            worker.log.error("stopped: %s", worker.hopeless)
+            worker.log.error("%s%s", STOPPED, worker.hopeless)
         return 1 if worker.hopeless else 0
     finally:
         await frontier.close()

@@ -36,7 +36,7 @@ REMEMBERED: Final = 20_000  # authorities in this worker's memory
 KEPT: Final = 86_400.0  # seconds a copy stays in Redis
 _NO_HOST: Final = frozenset({"failure", "neutral"})  # effects of reasons that mean: no answer
 _NO_VERDICT: Final = Verdict(HostState(), 0.0, "retry")  # beside a LeaseError: nothing happened
-CLAIM_PATIENCE: Final = 20.0  # seconds to wait for another host's lease
+CLAIM_PATIENCE: Final = 10.0  # seconds to wait for another host's lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,10 @@ class RobotsView:
     wait: float = 0.0  # > 0: it cannot be had; seconds until the next look
     reason: str = ""  # with wait: robots-unreachable
     failure: Verdict | None = None  # the host did not answer: what follows for the URL
+
+
+class HostBusy(LeaseError):
+    """The host that robots.txt redirects to could not be leased in time."""
 
 
 class Copy(msgspec.Struct, frozen=True):
@@ -82,7 +86,7 @@ class RobotsBook:
             attempts = attempts_before + 1
             robots_url = parse_url("/robots.txt", url.url)
             answer, verdict = await self._fetch(robots_url, hold, attempts)
-            if isinstance(answer, LeaseError):
+            if isinstance(answer, LeaseError) and not isinstance(answer, HostBusy):
                 return RobotsView(DISALLOW_ALL, wait=0.001)
             if isinstance(answer, FetchError) and policy.TABLE[answer.reason].effect in _NO_HOST:
                 return RobotsView(DISALLOW_ALL, failure=verdict)
@@ -132,12 +136,12 @@ class RobotsBook:
         worker, deadline = self._worker, time.monotonic() + CLAIM_PATIENCE
         while True:
             lease, wait = await worker.frontier.claim(
-                worker.name, hold.job.name, url, ttl=worker.settings.lease_ttl
+                worker.id, hold.job.name, url, ttl=worker.settings.lease_ttl
             )
             if lease is not None:
                 break
             if time.monotonic() + wait > deadline or not worker.serves(hold.job):
-                return LeaseError(f"{url.host} is busy"), _NO_VERDICT
+                return HostBusy(f"{url.host} is busy"), _NO_VERDICT
             await asyncio.sleep(wait)
         other = Hold(worker, hold.job, lease)
         worker.holds.add(other)
@@ -151,14 +155,20 @@ class RobotsBook:
 
     def _noted(self, stored: asyncio.Future[UrlResult]) -> None:
         """A robots.txt that could not be stored loses its row, not the crawl."""
-        if not stored.cancelled() and (error := stored.exception()) is not None:
-            self._worker.log.error("a robots.txt was not stored: %s", error)
+        if not stored.cancelled() and isinstance(error := stored.exception(), Exception):
+            self._worker.trouble(error)
 
 
-def judge(answer: Exchange | FetchError, before: Copy | None, host_wait: float) -> Copy:
-    """The copy that follows from an answer, or from one that could not be read."""
+def judge(answer: Answer, before: Copy | None, host_wait: float) -> Copy:
+    """The copy that follows from an answer, or from one that could not be read.
+
+    A file that was cut off on its way could lack the rule that matters: it is no answer. One cut at
+    the size limit is parsed, as the RFC has it.
+    """
     now, status = time.time(), answer.status if isinstance(answer, Exchange) else 0
     kind = policy.robots_decision(status)
+    if isinstance(answer, Exchange) and answer.truncated in ("disconnect", "time"):
+        kind = "disallow" if kind == "parse" else kind
     if kind == "disallow" or not isinstance(answer, Exchange):
         failures = before.failures + 1 if before else 1
         wait = max(policy.robots_retry(failures, random.random()), host_wait)  # noqa: S311 - jitter

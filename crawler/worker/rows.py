@@ -16,6 +16,7 @@ from crawler.worker.visit import Visit
 from dedupe.index import DedupeVerdict
 from dedupe.near import Signature
 from frontier.model import CrawlRequest
+from frontier.policy import reason_for_status
 from frontier.url import Url, parse
 from storage.table import page_id
 from storage.warc import RawExchange
@@ -103,7 +104,7 @@ def answered(
         "content_truncated": exchange.truncated,
         "redirect_to": redirect_target(exchange),
         "robots": visit.robots_rule or None,
-        "reason": reason or None,
+        "reason": reason or reason_for_status(exchange.status) or None,
     }
     page = found.extracted
     if page is not None:

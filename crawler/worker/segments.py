@@ -18,7 +18,7 @@ from crawler.worker.jobs import JobContext
 from frontier.client import FencedSegment
 from frontier.model import FrontierError
 from frontier.registry import SegmentRecord
-from storage.blob import StorageError, StorageFull
+from storage.blob import StorageError
 from storage.layout import new_segment_id
 from storage.segment import PageRecord, SealedSegment, SegmentWriter, stage
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from crawler.worker.process import Worker
 
 FIRST_AGE: Final = 10.0  # seconds: a crash early in a job loses little; grows to the job's bound
-IDLE_AGE: Final = 0.5  # an idle worker stores what it has after this
+IDLE_AGE: Final = 0.3  # an idle worker stores what it has after this
 BACKLOG: Final = 3  # sealed segments not yet in the store before leasing stops
 COMMIT_LOCK: Final = 60.0  # seconds a committer may take before another may try
 
@@ -49,12 +49,11 @@ class Segments:
         self._open: dict[str, OpenSegment] = {}
         self._opening: dict[str, asyncio.Lock] = {}
         self._ages: dict[str, float] = {}  # job -> age at which its next segment rotates
-        self._finishing: set[asyncio.Task[None]] = set()
+        self._finishing: dict[asyncio.Task[None], str] = {}  # task -> job
 
-    @property
-    def crowded(self) -> bool:
-        """Whether the store lags behind: lease no more until it has caught up."""
-        return len(self._finishing) >= BACKLOG
+    def crowded(self, job: str) -> bool:
+        """Whether a job's store lags behind: lease no more for it until it has caught up."""
+        return sum(name == job for name in self._finishing.values()) >= BACKLOG
 
     async def current(self, job: JobContext) -> str:
         """The id of the job's open segment."""
@@ -79,7 +78,7 @@ class Segments:
     async def _start(self, job: JobContext) -> OpenSegment:
         worker = self._worker
         name = new_segment_id(worker.name, time.time())
-        await worker.frontier.registry.put_segment(name, SegmentRecord(job.name, worker.name))
+        await worker.frontier.registry.put_segment(name, SegmentRecord(job.name, worker.id))
         info = {
             "software": job.spec.agent.split(" ")[0],
             "http-header-user-agent": job.spec.agent,
@@ -92,6 +91,10 @@ class Segments:
         self._open[job.name] = segment
         return segment
 
+    def jobs(self) -> set[str]:
+        """Jobs with a segment that is open or being finished."""
+        return self._open.keys() | set(self._finishing.values())
+
     def rotate(self, *, idle: Callable[[str], bool], all_now: bool = False) -> None:
         """Start finishing the segments that are large, old, or of a job with nothing to do."""
         for name, segment in list(self._open.items()):
@@ -103,8 +106,8 @@ class Segments:
                     self._ages[name] = min(2 * age, job.spec.segment_age)
                 del self._open[name]
                 task = asyncio.create_task(self._finish(job, segment))
-                self._finishing.add(task)
-                task.add_done_callback(self._finishing.discard)
+                self._finishing[task] = name
+                task.add_done_callback(self._finishing.pop)
 
     async def drain(self) -> None:
         """Return when every segment of this worker is staged, or has failed for good."""
@@ -126,7 +129,7 @@ class Segments:
                 lambda: asyncio.to_thread(segment.writer.seal, keep)
             )
             await self._again(lambda: asyncio.to_thread(stage, job.store, sealed))
-            record = SegmentRecord(job.name, worker.name, staged=True)
+            record = SegmentRecord(job.name, worker.id, staged=True)
             await self._again(lambda: worker.frontier.registry.put_segment(name, record))
             await asyncio.to_thread(sealed.discard)
         except FencedSegment as error:
@@ -134,6 +137,9 @@ class Segments:
             await asyncio.to_thread(segment.writer.discard)
         except (FrontierError, StorageError):
             return  # said already; the segment is on disk and its URLs are pending: not lost
+        except Exception as error:
+            worker.log.exception("segment %s cannot be finished", name)
+            worker.give_up(f"segment {name} cannot be finished: {error}")
 
     async def _again(self, step: Callable[[], Awaitable[Any]]) -> Any:
         """A step until it succeeds; a full disk or a lost store waits, it does not lose."""
@@ -144,7 +150,7 @@ class Segments:
             except FencedSegment:
                 raise
             except (FrontierError, StorageError) as error:
-                self._worker.trouble(error, fatal=isinstance(error, StorageFull))
+                self._worker.trouble(error)
                 if self._worker.hopeless:
                     raise
                 await asyncio.sleep(pause)
@@ -153,7 +159,7 @@ class Segments:
     async def unsettled(self) -> bool:
         """Whether staged segments of this worker wait for their commit."""
         known = await self._worker.frontier.registry.segments()
-        return any(r.staged and r.worker == self._worker.name for r in known.values())
+        return any(r.staged and r.worker == self._worker.id for r in known.values())
 
     # -- any worker's segments
 
@@ -166,11 +172,13 @@ class Segments:
                 by_job.setdefault(record.job, []).append(name)
         for job_name in by_job:
             job, lock = self._worker.jobs.contexts[job_name], f"commit:{job_name}"
-            if await registry.lock(lock, self._worker.name, COMMIT_LOCK):
+            if await registry.lock(lock, self._worker.id, COMMIT_LOCK):
                 try:
                     await self._commit(job)
+                except StorageError as error:  # of this job's store; the others go on
+                    self._worker.trouble(error)
                 finally:
-                    await registry.lock(lock, self._worker.name, 0)
+                    await registry.lock(lock, self._worker.id, 0)
 
     async def _commit(self, job: JobContext) -> None:
         frontier = self._worker.frontier
@@ -200,8 +208,11 @@ class Segments:
             job = self._worker.jobs.contexts.get(record.job)
             if record.staged or record.worker in living or job is None:
                 continue
-            if await frontier.registry.lock(f"recover:{name}", self._worker.name, COMMIT_LOCK):
-                await self._recover(job, name, record)
+            if await frontier.registry.lock(f"recover:{name}", self._worker.id, COMMIT_LOCK):
+                try:
+                    await self._recover(job, name, record)
+                except StorageError as error:
+                    self._worker.trouble(error)
 
     async def _recover(self, job: JobContext, name: str, record: SegmentRecord) -> None:
         """Unsealed: requeue. Sealed: commit it if it was staged, else win its abort first."""

@@ -7,6 +7,7 @@ and remote control. Leases are the only gate, so Scrapy's own limits are raised 
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from scrapy.logformatter import LogFormatter
@@ -60,3 +61,7 @@ class QuietFormatter(LogFormatter):
 
     def scraped(self, item: Any, response: Any, spider: Any) -> None:  # type: ignore[override]
         """An item went through the pipelines."""
+
+    def item_error(self, item: Any, exception: Any, response: Any, spider: Any) -> Any:
+        """An item did not: the lease's task is told, and says what there is to say."""
+        return super().item_error(item, exception, response, spider) | {"level": logging.DEBUG}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import scrapy
-from scrapy import Request
+from scrapy import Request, signals
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
@@ -20,6 +20,10 @@ from crawler.worker.rows import Findings
 from crawler.worker.visit import Visit
 
 if TYPE_CHECKING:
+    from typing import Self
+
+    from scrapy.crawler import Crawler
+
     from crawler.worker.process import Worker
 
 
@@ -41,6 +45,13 @@ class ComitySpider(scrapy.Spider):
         super().__init__(**kwargs)
         self.worker = worker
 
+    @classmethod
+    def from_crawler(cls, crawler: Crawler, *args: Any, **kwargs: Any) -> Self:
+        """As Scrapy makes its spiders; learns of pages that a pipeline failed on."""
+        spider = super().from_crawler(crawler, *args, **kwargs)
+        crawler.signals.connect(spider.failed_item, signals.item_error)
+        return spider
+
     async def start(self) -> AsyncIterator[Any]:
         """Run the worker until it has drained; yields nothing."""
         await self.worker.run(self)
@@ -56,6 +67,10 @@ class ComitySpider(scrapy.Spider):
         visit.answered(exchange)
         if await visit.decided:
             yield PageItem(visit, exchange)
+
+    def failed_item(self, item: PageItem, failure: Failure) -> None:
+        """A pipeline failed: the lease's task decides what becomes of the URL."""
+        item.visit.fail(failure.value or RuntimeError("a pipeline failed"))
 
     def failed_visit(self, failure: Failure) -> None:
         """Answer the lease's task with the reason."""

@@ -15,19 +15,19 @@ from crawler.fetch.exchange import Exchange, LeaseError
 from crawler.worker import rows
 from crawler.worker.hold import LONGEST_SLEEP, Hold
 from crawler.worker.visit import Visit
-from frontier.client import FencedSegment, StaleLease
+from frontier.client import FencedSegment, StaleLease, boottime
 from frontier.model import FrontierError, Lease, LeasedUrl, UrlResult, Verdict
 from frontier.url import parse
-from storage.blob import StorageError, StorageFull
+from storage.blob import StorageError
 from storage.segment import PageRecord
 
 if TYPE_CHECKING:
     from crawler.worker.jobs import JobContext
     from crawler.worker.process import Worker
 
+MISHAPS: Final = 3  # errors of ours in a row that end a URL
 POISON: Final = 3  # leases lost with a URL out before it is given up
 BACK_OFF: Final = 30.0  # seconds a host rests after an error of ours
-PATIENCE: Final = 20.0  # seconds a report is tried again when the frontier does not answer
 
 
 class Turn:
@@ -45,18 +45,22 @@ class Turn:
     async def run(self) -> float | None:
         """Work the lease off; the seconds until the job's next host in this partition."""
         paid = await self._pay()
-        try:
-            for leased in self.hold.lease.urls[:paid]:
-                if self.hold.lost or not self.worker.serves(self.job):
-                    break
+        for leased in self.hold.lease.urls[:paid]:
+            if self.hold.lost or not self.worker.serves(self.job):
+                break
+            try:
                 if not await self._take(leased):
                     break
-        except FrontierError as error:
-            self.worker.trouble(error)
-            self.hold.block(BACK_OFF, "internal-error")
-        except Exception:
-            self.worker.log.exception("the turn of %s failed", self.hold.lease.host)
-            self.hold.block(BACK_OFF, "internal-error")
+            except FrontierError as error:
+                self.worker.trouble(error)
+                self.hold.block(BACK_OFF, "internal-error")
+                break
+            except Exception:
+                self.worker.log.exception("taking %s failed", leased.request.url)
+                self._settle(
+                    leased, UrlResult(leased.fp, "retry", reason="internal-error", wait=60)
+                )
+                break
         return await self._give_back(paid)
 
     async def _pay(self) -> int:
@@ -64,9 +68,18 @@ class Turn:
         wanted = len(self.hold.lease.urls)
         if not self.job.budgeted:
             return wanted
-        paid = await self.worker.frontier.registry.take_credit(self.job.name, wanted)
+        paid = await self._credit(wanted)
         self.unpaid = paid == 0
         return paid
+
+    async def _credit(self, pages: int) -> int:
+        """What the budget grants; nothing while the frontier fails: the job's end sorts it out."""
+        registry = self.worker.frontier.registry
+        try:
+            return await registry.take_credit(self.job.name, pages, self.worker.id)
+        except FrontierError as error:
+            self.worker.trouble(error)
+            return 0
 
     async def _take(self, leased: LeasedUrl) -> bool:
         """One URL; False ends the turn."""
@@ -74,7 +87,7 @@ class Turn:
         if request.losses >= POISON:
             await self._drop(leased, "poison")
             return True
-        if request.reason == "internal-error" and request.attempts >= POISON:
+        if request.reason == "internal-error" and request.attempts >= MISHAPS:
             await self._drop(leased, "internal-error")
             return True
         view = await self.worker.robots.view(url, self.hold, request.attempts)
@@ -135,7 +148,7 @@ class Turn:
             segment = await self.worker.segments.append(self.job, record)
             future.set_result(UrlResult(leased.fp, "pending", segment, reason))
         except StorageError as error:
-            self.worker.trouble(error, fatal=isinstance(error, StorageFull))
+            self.worker.trouble(error)
             future.set_result(UrlResult(leased.fp, "return"))
         self._visits.append((leased, future))
 
@@ -161,7 +174,7 @@ class Turn:
         async with self._reporting:
             due = await self._report(list(self._visits), free=True)
         if self.job.budgeted and paid > self._spent:
-            await self.worker.frontier.registry.take_credit(self.job.name, self._spent - paid)
+            await self._credit(self._spent - paid)
         return due
 
     async def _report(
@@ -178,9 +191,8 @@ class Turn:
         return due
 
     async def _send(self, results: list[UrlResult], *, free: bool) -> float | None:
-        """Report under the token; a frontier that does not answer is asked again for a while."""
-        clock = asyncio.get_running_loop().time
-        deadline, hold = clock() + PATIENCE, self.hold
+        """Report under the token; a frontier that does not answer is asked until the lease ends."""
+        hold = self.hold
         while True:
             try:
                 return await self.worker.frontier.report(
@@ -194,7 +206,7 @@ class Turn:
                 raise
             except FrontierError as error:
                 self.worker.trouble(error)
-                if clock() > deadline:
+                if boottime() > hold.lease.expires or self.worker.hopeless:
                     hold.lost = True  # the frontier will take the host back at its deadline
                     return None
                 await asyncio.sleep(0.5)
@@ -203,8 +215,8 @@ class Turn:
         error = stored.exception()
         if error is None:
             return stored.result()
-        if isinstance(error, StorageError):
-            self.worker.trouble(error, fatal=isinstance(error, StorageFull))
+        if isinstance(error, (FrontierError, StorageError)):
+            self.worker.trouble(error)
             return UrlResult(leased.fp, "return")
         self.worker.log.error("processing %s failed", leased.request.url, exc_info=error)
         return UrlResult(leased.fp, "retry", reason="internal-error", wait=60.0)

@@ -204,3 +204,61 @@ def test_two_crawls_on_one_directory(web: Web, tmp_path: Path, spawn: Any) -> No
     refused = comity(*args)
     assert refused.returncode == 2
     assert "another crawl is running" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "reason"),
+    [(("--time-limit", "1s"), "time-limit"), (("--size-limit", "100kB"), "size-limit")],
+)
+def test_bounds_end_a_crawl_and_say_so(
+    web: Web, tmp_path: Path, option: tuple[str, str], reason: str
+) -> None:
+    out = tmp_path / "out"
+    done = comity("crawl", *web.options(), *option, "--workers", "1", "--out", str(out), "--json")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert summary["reason"] == reason
+    assert summary["unreached"][reason] > 0
+    assert 0 < summary["pages"] < web.truth()["pages"]
+
+
+def test_dry_run_contacts_nobody(web: Web, tmp_path: Path) -> None:
+    seeds = tmp_path / "seeds.txt"
+    seeds.write_text(f"{web.at.seeds[0]}\n{web.at.seeds[0]}deep/er\n")
+    done = comity("crawl", "--seeds", str(seeds), "--exclude", "*/er", "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    verdicts = [(u["verdict"], u["reason"]) for u in json.loads(done.stdout)["urls"]]
+    assert [v for v, _ in verdicts] == ["fetch", "skip"]
+    assert verdicts[1][1] == "excluded"
+    assert web.requests() == []
+
+
+def test_fetch_shows_one_page(web: Web) -> None:
+    options = ["--dns-server", web.at.dns, "--allow-private-networks", "--json"]
+    done = comity("fetch", web.at.seeds[0], *options)
+    assert done.returncode == 0, done.stderr
+    page = json.loads(done.stdout)
+    assert (page["status"], page["robots"]["allowed"]) == (200, True)
+    assert len(page["links"]) > 10
+    assert page["text"]
+    assert [entry.path for entry in web.requests()] == ["/robots.txt", "/"]
+    denied = next(iter(web.truth()["denied"]))
+    done = comity("fetch", denied, *options)
+    assert done.returncode == 1
+    page = json.loads(done.stdout)
+    assert (page["reason"], page["robots"]["allowed"]) == ("robots-denied", False)
+    assert denied not in {entry.url for entry in web.requests()}
+
+
+def test_sitemaps_are_followed(web: Web, tmp_path: Path) -> None:
+    truth = web.truth("depth=6&sitemaps=2")
+    listed = next(u for u, e in truth["must"].items() if e["kind"] == "sitemap")
+    out = tmp_path / "out"
+    done = comity(
+        "crawl", "--sitemap", listed, "--dns-server", web.at.dns, "--allow-private-networks",
+        "--delay", str(DELAY), "--max-depth", "0", "--out", str(out), "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    kinds = Counter(row["kind"] for row in rows(out, "kind", kind=None))
+    assert kinds["sitemap"] >= 1
+    assert kinds["page"] >= 1

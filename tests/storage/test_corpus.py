@@ -149,7 +149,9 @@ def test_nothing_there(root: str, store: BlobStore) -> None:
         Corpus(root)
 
 
-def test_a_reader_that_leaves_early_ends_cleanly(store: BlobStore, root: str, tmp_path: Path) -> None:
+def test_a_reader_that_leaves_early_ends_cleanly(
+    store: BlobStore, root: str, tmp_path: Path
+) -> None:
     """Read ahead in other threads would crash the interpreter as it shuts down."""
     commit(store, tmp_path / "spool", *(page(n) for n in range(300)))
     program = f"import storage; next(storage.Corpus({root!r}).pages())"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -13,6 +13,17 @@ from frontier.client import Frontier
 from frontier.model import CrawlRequest, HostState, UrlResult
 from frontier.registry import JobRecord
 from frontier.url import parse
+
+
+@dataclass(frozen=True)
+class Job:
+    name: str
+    spec: JobSpec
+    pages: int = 0
+
+    def stored_pages(self) -> int:
+        return self.pages
+
 
 SPEC = JobSpec(max_wait=60.0)
 RUNNING = JobRecord("j", "running", "", epoch=1, seeded=True, started=1000.0)
@@ -34,6 +45,13 @@ BLOCKED = Pass(epoch=1, accepted=5, finished=3, held=0, next_ready=61.0)
         (RUNNING, BLOCKED, replace(BLOCKED, next_ready=0.0), 0, "max-pages"),
         (RUNNING, BLOCKED, replace(BLOCKED, next_ready=0.0), 1, None),
         (replace(RUNNING, state="draining", reason="time-limit"), None, BLOCKED, 9, "time-limit"),
+        (  # interrupted while seeds still came
+            replace(RUNNING, state="draining", reason="interrupted", seeded=False),
+            None,
+            BLOCKED,
+            None,
+            "interrupted",
+        ),
         (
             replace(RUNNING, state="draining", reason="interrupted"),
             None,
@@ -74,7 +92,7 @@ async def test_a_job_ends_once_and_only_when_its_pages_are_durable(frontier: Fro
 
     async def look() -> str:
         for _ in range(3):
-            await asyncio.gather(*(w.watch("j", SPEC) for w in watchers))
+            await asyncio.gather(*(w.watch(Job("j", SPEC)) for w in watchers))
         record = await registry.job("j")
         assert record is not None
         return record.state
@@ -89,3 +107,33 @@ async def test_a_job_ends_once_and_only_when_its_pages_are_durable(frontier: Fro
     await frontier.seal("s", range(4))
     await frontier.settle("s", range(4))
     assert await look() == "completed"
+
+
+async def test_a_budget_that_dead_workers_took_along_comes_back(frontier: Frontier) -> None:
+    registry, spec = frontier.registry, JobSpec(max_pages=10)
+    await registry.create_job("j", b"{}", credit=10)
+    url = parse("http://a.test/")
+    await frontier.add("j", [(url, CrawlRequest(url.url))])
+    await registry.move_job("j", (), seeded=1)
+    assert await registry.take_credit("j", 10, "dead") == 10
+    ending = Ending(frontier, "w")
+    for _ in range(2):
+        await ending.watch(Job("j", spec, pages=7))
+    record = await registry.job("j")
+    assert record is not None
+    assert record.state == "running"
+    assert await registry.credit("j") == 3
+    assert await registry.take_credit("j", 3, "w") == 3
+    for _ in range(2):
+        await ending.watch(Job("j", spec, pages=10))
+    record = await registry.job("j")
+    assert record is not None
+    assert (record.state, record.reason) == ("completed", "max-pages")
+
+
+async def test_what_was_seen_of_an_earlier_epoch_is_void(frontier: Frontier) -> None:
+    registry = frontier.registry
+    await registry.create_job("j", b"{}")
+    await registry.renew_job("j", b"{}", b"[]", credit=None)
+    assert not await registry.move_job("j", ("running",), at_epoch=1, state="completed")
+    assert await registry.move_job("j", ("running",), at_epoch=2, state="completed")

