@@ -70,14 +70,23 @@ def crawl(
         probe(store)
     finally:
         store.close()
+    private = settings.redis is None
     with ExitStack() as stack:
-        if settings.redis is None:
+        if private:
             server = stack.enter_context(EmbeddedServer(state / "redis"))
             settings = settings.model_copy(update={"redis": server.url})
             # Segments that an earlier run left: their pages are fetched again, their room is free.
             shutil.rmtree(state / "spool", ignore_errors=True)
         spool = Path(settings.spool) if settings.spool else state / "spool"
-        run = Run(spec, settings, resume=resume, spool=spool, on_progress=on_progress, warn=warn)
+        run = Run(
+            spec,
+            settings,
+            resume=resume,
+            spool=spool,
+            on_progress=on_progress,
+            warn=warn,
+            private=private,
+        )
         summary = uvloop.run(run.main())
         if export is not None:
             _export(spec, export)

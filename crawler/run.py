@@ -33,6 +33,7 @@ from storage.corpus import Corpus, CorpusInfo
 from storage.layout import Layout
 
 LOOK: Final = 0.25  # seconds between looks at the job
+PATIENCE: Final = 60.0  # seconds that a Redis of the user's may be away
 CLAIM: Final = 10.0  # seconds for which a parent is taken to be alive
 BATCH: Final = 1_000  # seeds per call
 # What a resumed job takes from the new command; the rest is as it was.
@@ -56,6 +57,7 @@ class Run:
         spool: Path,
         on_progress: Callable[[Progress], None],
         warn: bool,
+        private: bool,
     ) -> None:
         self._spec = spec
         self._settings = settings
@@ -65,6 +67,8 @@ class Run:
         self._job = job_id(spec)
         self._supervisor = Supervisor(settings, self._job, spool, sys.stderr)
         self._id = secrets.token_hex(8)
+        self._private = private
+        self._asked = False  # the job was told to drain
         self._interrupted = 0
         self._started = time.monotonic()
         self._pages: deque[tuple[float, int]] = deque(maxlen=40)
@@ -200,33 +204,51 @@ class Run:
     # -- going on
 
     async def _watch(self, frontier: Frontier, seeding: asyncio.Task[None]) -> JobRecord:
-        """Until the job is over; shows progress, keeps the workers up, hands on Ctrl-C."""
-        registry = frontier.registry
-        asked = False
+        """Until the job is over. A private Redis that is gone stays gone; another is waited for."""
+        lost: float | None = None
         while True:
-            if seeding.done():
-                seeding.result()
-            await registry.lock(f"parent:{self._job}", self._id, CLAIM)
-            record = await registry.job(self._job)
-            if record is None:
-                raise FrontierError(f"the record of job {self._job} is gone")
-            if self._interrupted and not asked:
-                asked = await registry.move_job(
-                    self._job, ("running",), state="draining", reason="interrupted"
-                )
-            if record.state in ENDED:
+            try:
+                if seeding.done():
+                    seeding.result()
+                record = await self._look(frontier)
+                lost = None
+            except FrontierFull:
+                raise
+            except FrontierError as error:
+                if lost is None:
+                    print(f"comity: warning: {error}", file=sys.stderr)
+                    lost = time.monotonic()
+                if self._private or self._interrupted or time.monotonic() - lost > PATIENCE:
+                    raise
+                record = None
+            if record is not None:
                 return record
-            if self._interrupted > 1:
-                await registry.move_job(self._job, (), state="paused", reason="interrupted")
-                return replace(record, state="paused", reason="interrupted")
-            living = await registry.living()
-            if asked and not living and not self._supervisor.children:  # nobody is left to drain
-                await registry.move_job(self._job, ("draining",), state="paused")
-            self._supervisor.look(living)
-            if self._supervisor.failure:
-                await self._give_up(frontier)
-            await self._show(frontier, record, len(living))
             await asyncio.sleep(LOOK)
+
+    async def _look(self, frontier: Frontier) -> JobRecord | None:
+        """One look: shows progress, keeps the workers up, hands on Ctrl-C; the record when over."""
+        registry = frontier.registry
+        await registry.lock(f"parent:{self._job}", self._id, CLAIM)
+        record = await registry.job(self._job)
+        if record is None:
+            raise FrontierError(f"the record of job {self._job} is gone")
+        if self._interrupted and not self._asked:
+            self._asked = await registry.move_job(
+                self._job, ("running",), state="draining", reason="interrupted"
+            )
+        if record.state in ENDED:
+            return record
+        if self._interrupted > 1:
+            await registry.move_job(self._job, (), state="paused", reason="interrupted")
+            return replace(record, state="paused", reason="interrupted")
+        living = await registry.living()
+        if self._asked and not living and not self._supervisor.children:  # nobody is left to drain
+            await registry.move_job(self._job, ("draining",), state="paused")
+        self._supervisor.look(living)
+        if self._supervisor.failure:
+            await self._give_up(frontier)
+        await self._show(frontier, record, len(living))
+        return None
 
     async def _give_up(self, frontier: Frontier) -> NoReturn:
         """End a run whose workers cannot go on."""

@@ -215,15 +215,15 @@ class Segments:
                     self._worker.trouble(error)
 
     async def _recover(self, job: JobContext, name: str, record: SegmentRecord) -> None:
-        """Unsealed: requeue. Sealed: commit it if it was staged, else win its abort first."""
+        """Staged: to be committed. Unsealed: requeue. Sealed: the same, after winning its abort."""
         frontier = self._worker.frontier
+        staged = await asyncio.to_thread(lambda: {m.segment for m in job.committer.staged()})
+        if name in staged:
+            record = SegmentRecord(record.job, record.worker, staged=True)
+            await frontier.registry.put_segment(name, record)
+            return
         again = await frontier.requeue(name, aborted=False)
         if again is None:
-            staged = await asyncio.to_thread(lambda: {m.segment for m in job.committer.staged()})
-            if name in staged:
-                record = SegmentRecord(record.job, record.worker, staged=True)
-                await frontier.registry.put_segment(name, record)
-                return
             if await asyncio.to_thread(job.committer.abort, name):
                 again = await frontier.requeue(name, aborted=True)
             else:

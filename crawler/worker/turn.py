@@ -50,6 +50,7 @@ class Turn:
                 break
             try:
                 if not await self._take(leased):
+                    await self._announce()
                     break
             except FrontierError as error:
                 self.worker.trouble(error)
@@ -158,6 +159,12 @@ class Turn:
         self._visits.append((leased, future))
 
     # -- reporting
+
+    async def _announce(self) -> None:
+        """Tell the frontier of a long wait at once: this process may die before its report."""
+        if self.hold.wait > LONGEST_SLEEP:
+            async with self._reporting:
+                await self._send([], free=False)
 
     async def flush(self) -> None:
         """Report what is in segments by now; the host stays ours."""
