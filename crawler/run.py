@@ -112,6 +112,8 @@ class Run:
         """Be the job's only parent; a killed one's claim lasts some seconds."""
         deadline = time.monotonic() + 1.5 * CLAIM
         while not await frontier.registry.lock(f"parent:{self._job}", self._id, CLAIM):
+            if self._interrupted:
+                raise KeyboardInterrupt
             if time.monotonic() > deadline:
                 raise UsageError(f"another crawl is running job {self._job}")
             await asyncio.sleep(0.5)
@@ -166,7 +168,7 @@ class Run:
             if (value := getattr(self._spec, name)) != JobSpec.model_fields[name].default
         }
         spec = old.model_copy(update=given)
-        credit = await registry.credit(self._job)
+        credit, _ = await registry.credit(self._job)
         if "max_pages" in given:
             spent = (old.max_pages or 0) - (credit or 0) if old.max_pages else 0
             credit = max(0, given["max_pages"] - spent)
@@ -228,7 +230,8 @@ class Run:
     async def _look(self, frontier: Frontier) -> JobRecord | None:
         """One look: shows progress, keeps the workers up, hands on Ctrl-C; the record when over."""
         registry = frontier.registry
-        await registry.lock(f"parent:{self._job}", self._id, CLAIM)
+        if not await registry.lock(f"parent:{self._job}", self._id, CLAIM):
+            raise UsageError(f"another crawl has taken job {self._job} over")
         record = await registry.job(self._job)
         if record is None:
             raise FrontierError(f"the record of job {self._job} is gone")

@@ -30,6 +30,10 @@ SINGLE: Final[dict[str, Any]] = {
     "include": (),
     "exclude": (),
 }
+_HINTS: Final = {
+    "blocked-address": "its address is not globally routable; --allow-private-networks opens it",
+    "dns-nxdomain": "there is no such host",
+}
 _OURS: Final = "X-Crawler-"  # prefix of headers that described the encoded payload
 
 
@@ -44,7 +48,8 @@ def report(spec: JobSpec, text: str, summary: Summary) -> FetchReport:
             reason = next(iter(summary.unreached), "unreached")
             return FetchReport(url.url, rules, reason, "left for later")
         if row["fetch_status"] is None:
-            return FetchReport(url.url, rules, row["reason"] or "", row["robots"] or "")
+            reason = row["reason"] or ""
+            return FetchReport(url.url, rules, reason, row["robots"] or _HINTS.get(reason, ""))
         return _answer(url, row, corpus.record(row), rules)
 
 

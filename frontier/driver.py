@@ -32,7 +32,7 @@ from frontier.model import FrontierError, FrontierFull
 OLDEST: Final = (7, 0)
 CONNECTIONS: Final = 32  # per process, to one server
 FIRST_ANSWER: Final = 6.0  # seconds that a server has to say what it is
-_BARE: Final = frozenset({"job", "credit", "lock"})  # scripts outside any partition
+_BARE: Final = frozenset({"job", "credit", "refund", "lock"})  # scripts outside any partition
 
 Call = tuple[str, str, Sequence[Any]]  # script, key it is routed by, arguments
 

@@ -15,7 +15,7 @@ key                     type    written by                   what, and how long
 {f}:q:<job>:<c>:<host>  list    add, lease, report, requeue  entries of priority class c, oldest first
 {f}:h:<host>            hash    lease, report, renew, claim  t ready ms, d delay ms, s state, b blocked
                                                              reason; while leased: k token, j job,
-                                                             w worker, x deadline ms
+                                                             w worker, x deadline ms; want ms: claimed till then
 {f}:u:<host>            hash    lease, report                leased entries by fingerprint; lease's life
 {f}:l                   zset    lease, renew, report, claim  leased hosts by deadline, ms
 {f}:p:<segment>         hash    report, settle, requeue      ``reason LF host LF entry`` by fingerprint,

@@ -142,19 +142,26 @@ class Registry:
         args = [",".join(expected), "" if at_epoch is None else at_epoch, *flat]
         return bool(await self._driver.script("job", keys.job(name), args))
 
-    async def take_credit(self, name: str, pages: int, worker: str = "") -> int:
-        """Take from a job's page budget (or, negative, give back): how many were granted."""
-        args = [pages, worker, uuid.uuid4().hex]
-        return int(await self._driver.script("credit", keys.job(name), args))
+    async def take_credit(
+        self, name: str, pages: int, worker: str, *, refunds: int | None = None
+    ) -> tuple[int, int]:
+        """Take from a job's page budget (or, negative, give back): (granted, refunds so far).
 
-    async def set_credit(self, name: str, pages: int) -> None:
-        """Set what is left of a job's budget, when nothing of it is out."""
-        await self._driver.command("HSET", keys.job(name), "credit", pages)
+        A give-back names the refunds of its take: what was refunded since is not given back again.
+        One call per worker and job at a time, or a repeated request is not told apart.
+        """
+        args = [pages, worker, uuid.uuid4().hex, "" if refunds is None else refunds]
+        granted, so_far = await self._driver.script("credit", keys.job(name), args)
+        return int(granted), int(so_far)
 
-    async def credit(self, name: str) -> int | None:
-        """What is left of a job's page budget; None: it has none."""
-        left = await self._driver.command("HGET", keys.job(name), "credit")
-        return None if left is None else int(left)
+    async def credit(self, name: str) -> tuple[int | None, int]:
+        """(what is left of a job's page budget, None where it has none; refunds so far)."""
+        left, refunds = await self._driver.command("HMGET", keys.job(name), "credit", "refunds")
+        return None if left is None else int(left), int(refunds or 0)
+
+    async def refund(self, name: str, pages: int, refunds: int) -> bool:
+        """Set a used-up budget, if nobody has since :meth:`credit` gave ``refunds``."""
+        return bool(await self._driver.script("refund", keys.job(name), [pages, refunds]))
 
     async def count(self, name: str, sums: dict[str, int]) -> None:
         """Add to what the workers counted for a job."""

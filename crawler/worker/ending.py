@@ -118,21 +118,22 @@ class Ending:
                     job, ("running",), at_epoch=record.epoch, state="draining", reason=reason
                 )
                 return
+        # Credit first: it is taken under a lease, so whoever had some by now is seen to hold it.
+        credit, refunds = await registry.credit(job)
         now = look(record, await self._frontier.stats(job))
-        credit = await registry.credit(job)
         over = ended(spec, record, self._before.get(job), now, credit)
         self._before[job] = now
-        if over is None or (over == "max-pages" and await self._refunded(context)):
+        if over is None or (over == "max-pages" and await self._refunded(context, refunds)):
             return
         state = "paused" if over == "interrupted" else "completed"
         await registry.move_job(
             job, ("running", "draining"), at_epoch=record.epoch, state=state, reason=over
         )
 
-    async def _refunded(self, context: Watched) -> bool:
+    async def _refunded(self, context: Watched, refunds: int) -> bool:
         """Give back what the budget lost with dead workers; nothing is held now, so it is exact."""
         stored = await asyncio.to_thread(context.stored_pages)
         left = (context.spec.max_pages or 0) - stored
-        if left > 0:
-            await self._frontier.registry.set_credit(context.name, left)
+        if left > 0:  # when another was first, it has been refunded all the same
+            await self._frontier.registry.refund(context.name, left, refunds)
         return left > 0

@@ -19,7 +19,7 @@ from crawler.fetch.exchange import Exchange, FetchError, LeaseError
 from crawler.worker.visit import Answer, Visit
 from frontier import policy
 from frontier.client import boottime
-from frontier.model import HostState, Lease, Outcome, Verdict
+from frontier.model import FrontierError, HostState, Lease, Outcome, Verdict
 
 if TYPE_CHECKING:
     from crawler.worker.jobs import JobContext
@@ -75,8 +75,23 @@ class Hold:
         self.worker.engine.crawl(request)
         return await visit.answer
 
-    def judge(self, answer: Exchange | FetchError, attempts: int) -> Verdict:
-        """Let the policy decide what follows from an answer, and set the host's clock by it."""
+    async def judge(self, answer: Exchange | FetchError, attempts: int) -> Verdict:
+        """Let the policy decide what follows from an answer, and set the host's clock by it.
+
+        A wait that outlasts the lease is told to the frontier at once: this process may die before
+        its report, and nobody else would know of it.
+        """
+        verdict = self._decide(answer, attempts)
+        if self.wait > LONGEST_SLEEP:
+            try:
+                await self.worker.frontier.report(
+                    self.lease, [], state=self.state, wait=self.wait, free=False
+                )
+            except FrontierError as error:  # the report at the end of the turn says it again
+                self.worker.trouble(error)
+        return verdict
+
+    def _decide(self, answer: Exchange | FetchError, attempts: int) -> Verdict:
         ended = time.monotonic()
         if isinstance(answer, Exchange):
             ended = answer.finished_mono

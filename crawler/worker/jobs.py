@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -14,7 +15,7 @@ from crawler.job import JobSpec, is_public_host, politeness
 from crawler.scope import Scope
 from dedupe.index import DedupeIndex
 from frontier.client import Frontier
-from frontier.model import Politeness
+from frontier.model import FrontierError, Politeness
 from frontier.registry import ENDED, JobRecord
 from frontier.url import Url
 from storage.blob import BlobStore, StorageError, open_store
@@ -24,6 +25,9 @@ from storage.layout import Layout
 
 if TYPE_CHECKING:
     from crawler.worker.links import Links
+
+
+STORE_RETRY: Final = 5.0  # seconds between looks at a store that fails
 
 
 @dataclass(slots=True, eq=False)
@@ -43,6 +47,7 @@ class JobContext:
     dedupe: DedupeIndex | None  # None: the job does not look for duplicates
     links: Links  # its way into the frontier
     state: str = "running"  # last seen in the registry
+    paying: asyncio.Lock = field(default_factory=asyncio.Lock)  # one credit request at a time
     counts: Counter[str] = field(default_factory=Counter)  # not yet added to the registry's
 
     @property
@@ -87,6 +92,7 @@ async def make_context(frontier: Frontier, record: JobRecord) -> JobContext:
     await asyncio.to_thread(committer.prepare)
     return JobContext(
         name=record.name,
+        state=record.state,
         epoch=record.epoch,
         spec=spec,
         scope=replace(
@@ -111,6 +117,7 @@ class Jobs:
         self._frontier = frontier
         self._only = only
         self._log = log
+        self._failed: dict[str, float] = {}  # job -> time.monotonic() when its store failed
         self.contexts: dict[str, JobContext] = {}
 
     def draining(self) -> bool:
@@ -121,8 +128,8 @@ class Jobs:
         """Jobs to lease for."""
         return [name for name, job in self.contexts.items() if job.state == "running"]
 
-    async def refresh(self, busy: Collection[str] = ()) -> None:
-        """Look at the registry: new jobs, changed states; forget ended ones that are not ``busy``.
+    async def refresh(self, busy: Callable[[], Collection[str]] = tuple) -> None:
+        """Look at the registry: new jobs, changed states; forget ended ones that are not busy.
 
         Raises StorageError, after all others were looked at, for a job whose store fails.
         """
@@ -137,9 +144,11 @@ class Jobs:
             known = self.contexts.get(record.name)
             if known is not None and known.epoch == record.epoch:
                 known.state = record.state
-                if record.state in ENDED and not await self._needed(record.name, busy):
+                if record.state not in ENDED or await self._unsettled(record.name):
+                    continue
+                if record.name not in busy():
                     await asyncio.to_thread(self.contexts.pop(record.name).store.close)
-            elif record.state in ("running", "draining"):
+            elif record.state in ("running", "draining") and self._due(record.name):
                 try:
                     fresh = await make_context(self._frontier, record)
                     if known is not None:  # turns of the old epoch still offer links to it
@@ -152,18 +161,28 @@ class Jobs:
                         )
                     self.contexts[record.name] = fresh
                 except StorageError as error:
+                    self._failed[record.name] = time.monotonic()
                     failed = error
         if failed is not None:
             raise failed
 
-    async def _needed(self, job: str, busy: Collection[str]) -> bool:
+    def _due(self, job: str) -> bool:
+        """Whether to try a job's store, which may have failed a moment ago."""
+        return time.monotonic() - self._failed.get(job, -STORE_RETRY) >= STORE_RETRY
+
+    async def _unsettled(self, job: str) -> bool:
         """Whether something of an ended job is still on its way into the table."""
         segments = await self._frontier.registry.segments()
-        return job in busy or any(segment.job == job for segment in segments.values())
+        return any(segment.job == job for segment in segments.values())
 
     async def flush_counts(self) -> None:
         """Add what was counted here to the registry."""
         for job in list(self.contexts.values()):
             if job.counts:
-                sums, job.counts = dict(job.counts), Counter()
-                await self._frontier.registry.count(job.name, sums)
+                sums = dict(job.counts)
+                job.counts.clear()
+                try:
+                    await self._frontier.registry.count(job.name, sums)
+                except FrontierError:
+                    job.counts.update(sums)
+                    raise

@@ -63,6 +63,9 @@ class Leasing:
             except FrontierError as error:
                 self._worker.trouble(error)
                 await asyncio.sleep(0.5)
+            except Exception:
+                self._worker.log.exception("leasing failed")
+                await asyncio.sleep(1.0)
             await self._rest()
 
     async def _ask(self) -> None:
@@ -86,7 +89,12 @@ class Leasing:
         for partition, wait in grant.due.items():
             self._due[partition] = now + (SWEEP if wait is None else min(wait, SWEEP))
         for lease in grant.leases:
-            self._start(lease)
+            if lease.job in self._worker.jobs.contexts:
+                self._start(lease)
+            else:  # the job ended while the call was under way
+                await self._worker.frontier.report(
+                    lease, [], state=lease.state, wait=0.0, free=True
+                )
 
     async def _reap(self, now: float) -> None:
         """Let the frontier take back what dead workers held: a job drains only when nobody holds

@@ -30,6 +30,7 @@ from crawler.worker.segments import Segments
 from crawler.worker.settings import scrapy_settings
 from crawler.worker.spider import ComitySpider
 from crawler.worker.turn import renewed
+from crawler.worker.visit import Visit
 from dedupe.index import DedupeError, DedupeFull
 from frontier.client import Frontier
 from frontier.model import FrontierError, FrontierFull
@@ -95,9 +96,12 @@ class Worker:
         self.hopeless = self.hopeless or why
         self.stop()
 
-    def count(self, job: JobContext, answer: Exchange | FetchError) -> None:
-        """Count a contact for the progress display and the job's bounds."""
-        counts = job.counts
+    def count(self, visit: Visit, answer: Exchange | FetchError) -> None:
+        """Count a contact for the progress display and the job's bounds; errors, of pages."""
+        counts = visit.job.counts
+        if visit.kind == "robots":
+            counts["bytes"] += len(answer.payload) if isinstance(answer, Exchange) else 0
+            return
         counts["contacts"] += 1
         if isinstance(answer, FetchError):
             counts[f"error:{answer.reason}"] += 1
@@ -176,10 +180,9 @@ class Worker:
                 await job.links.flush()
         self.segments.rotate(idle=self._idle)
 
-    def _idle(self, name: str) -> bool:
+    def _idle(self, job: JobContext) -> bool:
         """Whether a job has nothing to do here: what it has may as well be stored."""
-        job = self.jobs.contexts[name]
-        return not job.links.waiting and (job.state != "running" or self.leasing.idle(name))
+        return not job.links.waiting and (job.state != "running" or self.leasing.idle(job.name))
 
     async def _commit(self) -> None:
         await self.segments.commit()
@@ -187,12 +190,15 @@ class Worker:
     async def _watch(self) -> None:
         await self.jobs.flush_counts()
         try:
-            await self.jobs.refresh(busy=self._busy())
+            await self.jobs.refresh(busy=self._busy)
         except StorageError as error:  # of one job; the others go on
             self.trouble(error)
         for job in list(self.jobs.contexts.values()):
             if job.state in ("running", "draining"):
-                await self._ending.watch(job)
+                try:
+                    await self._ending.watch(job)
+                except StorageError as error:
+                    self.trouble(error)
 
     def _busy(self) -> set[str]:
         """Jobs that this worker still holds something of."""

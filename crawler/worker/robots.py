@@ -36,7 +36,8 @@ REMEMBERED: Final = 20_000  # authorities in this worker's memory
 KEPT: Final = 86_400.0  # seconds a copy stays in Redis
 _NO_HOST: Final = frozenset({"failure", "neutral"})  # effects of reasons that mean: no answer
 _NO_VERDICT: Final = Verdict(HostState(), 0.0, "retry")  # beside a LeaseError: nothing happened
-CLAIM_PATIENCE: Final = 10.0  # seconds to wait for another host's lease
+BUSY: Final = 10.0  # seconds until a host that others keep busy is asked for again
+CLAIM_PATIENCE: Final = 30.0  # seconds to wait for another host's lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,14 @@ class RobotsView:
 
 
 class HostBusy(LeaseError):
-    """The host that robots.txt redirects to could not be leased in time."""
+    """The host that robots.txt redirects to could not be leased in time.
+
+    :param wait: seconds until it may be contacted, as far as is known
+    """
+
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 class Copy(msgspec.Struct, frozen=True):
@@ -90,7 +98,10 @@ class RobotsBook:
                 return RobotsView(DISALLOW_ALL, wait=0.001)
             if isinstance(answer, FetchError) and policy.TABLE[answer.reason].effect in _NO_HOST:
                 return RobotsView(DISALLOW_ALL, failure=verdict)
-            copy = judge(answer, copy, hold.wait)
+            if isinstance(answer, HostBusy) and answer.wait < BUSY:  # held by another: soon
+                return RobotsView(DISALLOW_ALL, wait=BUSY, reason="robots-unreachable")
+            elsewhere = answer.wait if isinstance(answer, HostBusy) else 0.0
+            copy = judge(answer, copy, max(hold.wait, elsewhere))
             kept = max(KEPT, copy.expires - time.time())
             await self._worker.frontier.put_robots(url, msgspec.msgpack.encode(copy), kept)
         view = read(copy)
@@ -123,8 +134,8 @@ class RobotsBook:
         if isinstance(answer, LeaseError):
             visit.stored.cancel()
             return answer, _NO_VERDICT
-        verdict = hold.judge(answer, attempts)
-        self._worker.count(hold.job, answer)
+        verdict = await hold.judge(answer, attempts)
+        self._worker.count(visit, answer)
         if isinstance(answer, Exchange):
             visit.decided.set_result(True)
         else:
@@ -140,8 +151,10 @@ class RobotsBook:
             )
             if lease is not None:
                 break
-            if time.monotonic() + wait > deadline or not worker.serves(hold.job):
-                return HostBusy(f"{url.host} is busy"), _NO_VERDICT
+            if not worker.serves(hold.job):
+                return LeaseError("the worker or the job is stopping"), _NO_VERDICT
+            if time.monotonic() + wait > deadline:
+                return HostBusy(f"{url.host} is busy", wait), _NO_VERDICT
             await asyncio.sleep(wait)
         other = Hold(worker, hold.job, lease)
         worker.holds.add(other)

@@ -35,6 +35,7 @@ COMMIT_LOCK: Final = 60.0  # seconds a committer may take before another may try
 class OpenSegment:
     """One open segment of one job."""
 
+    job: JobContext
     writer: SegmentWriter
     partitions: set[int] = field(default_factory=set)  # where its URLs are pending
     touched: float = 0.0  # time.monotonic() of the last append
@@ -87,7 +88,7 @@ class Segments:
         if job.spec.contact:
             info["operator"] = job.spec.contact
         directory = self._spool / job.name
-        segment = OpenSegment(SegmentWriter(directory, job.layout, name, worker.name, info))
+        segment = OpenSegment(job, SegmentWriter(directory, job.layout, name, worker.name, info))
         self._open[job.name] = segment
         return segment
 
@@ -95,12 +96,12 @@ class Segments:
         """Jobs with a segment that is open or being finished."""
         return self._open.keys() | set(self._finishing.values())
 
-    def rotate(self, *, idle: Callable[[str], bool], all_now: bool = False) -> None:
+    def rotate(self, *, idle: Callable[[JobContext], bool], all_now: bool = False) -> None:
         """Start finishing the segments that are large, old, or of a job with nothing to do."""
         for name, segment in list(self._open.items()):
-            job, writer = self._worker.jobs.contexts[name], segment.writer
+            job, writer = segment.job, segment.writer
             age = self._ages.setdefault(name, min(FIRST_AGE, job.spec.segment_age))
-            quiet = idle(name) and time.monotonic() - segment.touched >= IDLE_AGE
+            quiet = idle(job) and time.monotonic() - segment.touched >= IDLE_AGE
             if all_now or quiet or writer.age >= age or writer.size >= job.spec.segment_size:
                 if not quiet:
                     self._ages[name] = min(2 * age, job.spec.segment_age)

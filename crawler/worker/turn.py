@@ -40,6 +40,7 @@ class Turn:
         self._visits: list[tuple[LeasedUrl, asyncio.Future[UrlResult]]] = []
         self._spent = 0  # pages that count against the job's budget
         self.unpaid = False  # the budget was used up
+        self._refunds = 0  # of the budget, when pages were taken from it
         self._reporting = asyncio.Lock()
 
     async def run(self) -> float | None:
@@ -50,7 +51,6 @@ class Turn:
                 break
             try:
                 if not await self._take(leased):
-                    await self._announce()
                     break
             except FrontierError as error:
                 self.worker.trouble(error)
@@ -69,18 +69,21 @@ class Turn:
         wanted = len(self.hold.lease.urls)
         if not self.job.budgeted:
             return wanted
-        paid = await self._credit(wanted)
+        paid, self._refunds = await self._credit(wanted, None)
         self.unpaid = paid == 0
         return paid
 
-    async def _credit(self, pages: int) -> int:
+    async def _credit(self, pages: int, refunds: int | None) -> tuple[int, int]:
         """What the budget grants; nothing while the frontier fails: the job's end sorts it out."""
         registry = self.worker.frontier.registry
         try:
-            return await registry.take_credit(self.job.name, pages, self.worker.id)
+            async with self.job.paying:
+                return await registry.take_credit(
+                    self.job.name, pages, self.worker.id, refunds=refunds
+                )
         except FrontierError as error:
             self.worker.trouble(error)
-            return 0
+            return 0, 0
 
     async def _take(self, leased: LeasedUrl) -> bool:
         """One URL; False ends the turn."""
@@ -116,8 +119,12 @@ class Turn:
         if isinstance(answer, LeaseError):
             visit.decided.cancel()
             return False
-        verdict = self.hold.judge(answer, leased.request.attempts + 1)
-        self.worker.count(self.job, answer)
+        try:
+            verdict = await self.hold.judge(answer, leased.request.attempts + 1)
+        except BaseException:
+            visit.decided.cancel()  # the spider waits for it
+            raise
+        self.worker.count(visit, answer)
         keep = verdict.action != "retry" and isinstance(answer, Exchange)
         visit.reason = verdict.reason
         visit.decided.set_result(keep)
@@ -160,12 +167,6 @@ class Turn:
 
     # -- reporting
 
-    async def _announce(self) -> None:
-        """Tell the frontier of a long wait at once: this process may die before its report."""
-        if self.hold.wait > LONGEST_SLEEP:
-            async with self._reporting:
-                await self._send([], free=False)
-
     async def flush(self) -> None:
         """Report what is in segments by now; the host stays ours."""
         async with self._reporting:
@@ -178,11 +179,12 @@ class Turn:
         pending = [stored for _, stored in self._visits if not stored.done()]
         if pending:
             await asyncio.wait(pending)
+        if self.job.budgeted and paid > self._spent and not self.hold.lost:
+            await self._credit(
+                self._spent - paid, self._refunds
+            )  # while the lease shows that we had it
         async with self._reporting:
-            due = await self._report(list(self._visits), free=True)
-        if self.job.budgeted and paid > self._spent:
-            await self._credit(self._spent - paid)
-        return due
+            return await self._report(list(self._visits), free=True)
 
     async def _report(
         self, visits: list[tuple[LeasedUrl, asyncio.Future[UrlResult]]], *, free: bool

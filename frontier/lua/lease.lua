@@ -74,13 +74,17 @@ end
 
 local function grant(job, host)
   local H, R = T .. ':h:' .. host, T .. ':r:' .. job
-  local h = redis.call('HMGET', H, 'k', 'x', 't', 'd', 's')
+  local h = redis.call('HMGET', H, 'k', 'x', 't', 'd', 's', 'want')
   if h[1] then -- held for another job: look again soon
     redis.call('ZADD', R, ms(math.min(tonumber(h[2]), now + 1000)), host)
     return nil
   end
   if tonumber(h[3] or '0') > now then
     redis.call('ZADD', R, h[3], host)
+    return nil
+  end
+  if tonumber(h[6] or '0') > now then -- a claim is waiting for it
+    redis.call('ZADD', R, h[6], host)
     return nil
   end
   local got = apart(job, host, take(job, host, tonumber(h[4] or '0') > slow and 1 or urls))

@@ -25,7 +25,8 @@ from .test_crawl import rows, wait_for
 
 pytestmark = pytest.mark.timeout(180)
 
-SHORT = {"COMITY_LEASE_TTL": "7s", "COMITY_TOTAL_TIMEOUT": "2s"}
+LEASE = 7.0
+SHORT = {"COMITY_LEASE_TTL": f"{LEASE:g}s", "COMITY_TOTAL_TIMEOUT": "2s"}
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -112,9 +113,13 @@ def test_workers_killed_again_and_again_lose_no_url(web: Web, tmp_path: Path, sp
     stored = rows(out, "url", "fetch_status", "page_id", "reason")
     assert max(Counter(row["page_id"] for row in stored).values()) == 1
     got = {row["url"] for row in stored if row["fetch_status"]} - set(truth["may"])
-    assert got == {u for u, e in truth["must"].items() if e["kind"] == "page"}
+    must = {u for u, e in truth["must"].items() if e["kind"] == "page"}
+    assert got == must, f"{stdout}{stderr}"
     assert "poison" not in {row["reason"] for row in stored}
     report = judge(web.requests(), truth, DELAY, refetches=True)
+    # A kill in the very moment of an answer takes its Retry-After along (docs/architecture.md);
+    # even then the host is left alone until the lease has run out.
+    report.early = [e for e in report.early if e.clock != "retry-after" or e.gap < LEASE - 0.5]
     assert report.ok, report.summary()
 
 

@@ -361,3 +361,19 @@ async def test_leases_are_taken_back_though_nothing_is_to_be_leased(frontier: Fr
     await frontier.lease("w", [], range(4), hosts=0, urls=0, ttl=60)
     stats = await frontier.stats(JOB)
     assert (stats.leased, stats.queued) == (0, 1)
+
+
+async def test_a_busy_host_is_left_to_a_claim_that_waits(frontier: Frontier) -> None:
+    await add(frontier, *(f"http://a.test/{i}" for i in range(9)))
+    held = (await lease(frontier, urls=1))[0]
+    url = parse("http://a.test/robots.txt")
+    assert (await frontier.claim("c", JOB, url, ttl=60))[0] is None
+    await give_back(frontier, held, pending(held), wait=1.0)
+    assert await frontier.claim("c", JOB, url, ttl=60) == (None, 1.0)
+    later(frontier, 1.0)
+    assert await lease(frontier) == []  # ready, and wanted
+    claimed, _ = await frontier.claim("c", JOB, url, ttl=60)
+    assert claimed is not None
+    await give_back(frontier, claimed)
+    later(frontier, 2.0)
+    assert len(await lease(frontier)) == 1  # a claim that is not renewed lapses

@@ -56,19 +56,31 @@ async def test_one_of_many_completes_a_job(frontier: Frontier) -> None:
 async def test_a_page_budget_is_never_overdrawn(frontier: Frontier) -> None:
     registry = frontier.registry
     await registry.create_job("j", b"{}", credit=10)
-    taken = await asyncio.gather(*(registry.take_credit("j", 4) for _ in range(5)))
-    assert sum(taken) == 10
-    assert await registry.take_credit("j", -3) == -3
-    assert await registry.take_credit("j", 9) == 3
+    taken = await asyncio.gather(*(registry.take_credit("j", 4, f"w{n}") for n in range(5)))
+    assert sum(granted for granted, _ in taken) == 10
+    assert await registry.take_credit("j", -3, "w", refunds=0) == (-3, 0)
+    assert await registry.take_credit("j", 9, "w") == (3, 0)
     await registry.create_job("free", b"{}", credit=None)
-    assert await registry.take_credit("free", 7) == 7
+    assert await registry.take_credit("free", 7, "w") == (7, 0)
+
+
+async def test_what_was_refunded_is_not_given_back_again(frontier: Frontier) -> None:
+    registry = frontier.registry
+    await registry.create_job("j", b"{}", credit=10)
+    assert await registry.take_credit("j", 10, "dead") == (10, 0)
+    assert await registry.credit("j") == (0, 0)
+    assert await registry.refund("j", 6, 0)
+    assert not await registry.refund("j", 6, 0)  # a second one saw the same
+    assert await registry.take_credit("j", -10, "dead", refunds=0) == (0, 1)
+    assert await registry.credit("j") == (6, 1)
 
 
 async def test_a_repeated_request_takes_nothing_more(frontier: Frontier) -> None:
     await frontier.registry.create_job("j", b"{}", credit=10)
     for _ in range(3):
-        assert await frontier.driver.script("credit", "{g}:job:j", [4, "w", "request"]) == 4
-    assert await frontier.registry.credit("j") == 6
+        answer = await frontier.driver.script("credit", "{g}:job:j", [4, "w", "request", ""])
+        assert answer == [4, 0]
+    assert await frontier.registry.credit("j") == (6, 0)
 
 
 async def test_workers_live_by_heartbeats(frontier: Frontier) -> None:

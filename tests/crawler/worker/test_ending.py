@@ -115,15 +115,15 @@ async def test_a_budget_that_dead_workers_took_along_comes_back(frontier: Fronti
     url = parse("http://a.test/")
     await frontier.add("j", [(url, CrawlRequest(url.url))])
     await registry.move_job("j", (), seeded=1)
-    assert await registry.take_credit("j", 10, "dead") == 10
+    assert await registry.take_credit("j", 10, "dead") == (10, 0)
     ending = Ending(frontier, "w")
     for _ in range(2):
         await ending.watch(Job("j", spec, pages=7))
     record = await registry.job("j")
     assert record is not None
     assert record.state == "running"
-    assert await registry.credit("j") == 3
-    assert await registry.take_credit("j", 3, "w") == 3
+    assert await registry.credit("j") == (3, 1)
+    assert await registry.take_credit("j", 3, "w") == (3, 1)
     for _ in range(2):
         await ending.watch(Job("j", spec, pages=10))
     record = await registry.job("j")
