@@ -173,9 +173,11 @@ def summary_table(summary: Summary) -> RenderableType:
         ("crawl ", "bold"),
         (s.state, _STATE_STYLES[s.state]),
         f" in {format_duration(s.seconds)}",
-        f" ({s.reason})" if s.reason else "",
+        f" ({s.reason})" if s.reason not in ("", s.state) else "",
     )
     footer = Text.assemble(("stored in  ", "dim"), s.out)
+    if s.state != "completed":
+        footer.append("\n--resume goes on from there", "dim")
     return Group(heading, table, footer)
 
 

@@ -98,8 +98,8 @@ def test_a_job_drains_though_a_worker_died_with_leases(
     assert json.loads(stdout)["unreached"]
 
 
-# max-wait is above the breaker's first wait: a host whose failing URL is tried again after each kill
-# may open it, and pages of a lost segment must still be fetched again.
+# max-wait is above the breaker's first wait: a URL that fails again after each kill may open it,
+# and pages of a lost segment must still be fetched again.
 def test_workers_killed_again_and_again_lose_no_url(web: Web, tmp_path: Path, spawn: Any) -> None:
     out = tmp_path / "out"
     crawl = spawn(
@@ -109,7 +109,7 @@ def test_workers_killed_again_and_again_lose_no_url(web: Web, tmp_path: Path, sp
         before = len(web.requests())
         wait_for(lambda least=before + 40: len(web.requests()) > least, crawl)
         os.kill(children(crawl.pid)[n % 2], signal.SIGKILL)
-    _stdout, stderr = crawl.communicate(timeout=160)
+    stdout, stderr = crawl.communicate(timeout=160)
     assert crawl.returncode == 0, stderr
     truth = web.truth()
     stored = rows(out, "url", "fetch_status", "page_id", "reason")
