@@ -26,6 +26,7 @@ from frontier.model import FrontierError
 
 _PR_SET_PDEATHSIG: Final = 1
 _LONGEST_SOCKET: Final = 100  # sun_path holds 107 bytes
+_END_SECONDS: Final = 3.0  # for the server of a run that was killed to end
 _START_SECONDS: Final = 60.0  # a large append-only file takes a while to load
 
 
@@ -61,9 +62,10 @@ class EmbeddedServer:
     def __enter__(self) -> EmbeddedServer:
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            # Not flock: the lock must be the process's own and end with it, children excluded.
+            # The server inherits the lock: it ends when both have gone, so that no second server
+            # ever opens the files of one that is still writing them.
             self._lock = (self._directory / "lock").open("w")
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(self._lock)
         except BlockingIOError as error:
             self._unlock()
             raise FrontierError(f"another crawl is running in {self._directory}") from error
@@ -124,6 +126,7 @@ class EmbeddedServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=(self._lock.fileno(),) if self._lock is not None else (),
             preexec_fn=die_with_parent,
         )
         _wait(self._process, path, log)
@@ -146,6 +149,18 @@ def _wait(process: subprocess.Popen[bytes], path: Path, log: Path) -> None:
     raise FrontierError(
         f"the embedded server in {log.parent} did not start: {lines[-1] if lines else 'no log'}"
     )
+
+
+def _take(lock: IO[str]) -> None:
+    """Lock a file, or raise BlockingIOError; the server of a killed run gets a moment to end."""
+    deadline = time.monotonic() + _END_SECONDS
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def _answers(path: Path) -> bool:

@@ -132,7 +132,7 @@ class TestOut:
     def test_two_crawls_on_one_directory(self, web: Web, tmp_path: Path, spawn: Any) -> None:
         out = tmp_path / "out"
         first = spawn("crawl", *web.options(), "--workers", "1", "--out", str(out))
-        wait_for(lambda: (out / ".comity/redis/redis.sock").exists(), first)
+        wait_for(lambda: (out / ".comity/redis/appendonlydir").exists(), first)
         for again in (NOWHERE, ["crawl", "--resume"]):
             line = refused(*again, "--out", str(out))
             assert line == f"another crawl is running in {out}/.comity/redis"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 from warcio.archiveiterator import ArchiveIterator
 
-from crawler.demo.judge import judge
+from crawler.demo.judge import Early, judge
 from storage.corpus import Corpus
 
 from .conftest import DELAY, Web, comity
@@ -47,6 +46,13 @@ def wait_for(
             pytest.fail(f"ended or stuck: {process.communicate()}")
         assert not late, "the condition did not come true"
         time.sleep(0.05)
+
+
+def told(early: list[Early], lease: float) -> list[Early]:
+    """Without those that a killed worker took along: a kill in the very moment of an answer leaves
+    nobody who knows its Retry-After (docs/architecture.md). Even then the host is left alone until
+    the lease has run out."""
+    return [e for e in early if e.clock != "retry-after" or e.gap < lease - 0.5]
 
 
 def check_set(web: Web, out: Path) -> None:
@@ -144,7 +150,6 @@ def test_killed_and_resumed_nothing_is_lost_or_stored_twice(
     wait_for(lambda: len(web.requests()) > 100, first)
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
-    wait_for(lambda: not (out / ".comity/redis/redis.sock").exists() or _free(out))
     again = comity("crawl", "--resume", *options, "--workers", "2")
     assert again.returncode == 0, again.stderr
     truth = web.truth()
@@ -153,19 +158,9 @@ def test_killed_and_resumed_nothing_is_lost_or_stored_twice(
     got = {r["url"] for r in stored if r["fetch_status"]} - set(truth["may"])
     assert got == {u for u, e in truth["must"].items() if e["kind"] == "page"}
     report = judge(web.requests(), truth, DELAY)
-    assert not report.early, report.summary()
+    assert not told(report.early, 8.0), report.summary()
     assert not report.overlaps, report.summary()
     assert not report.robots_violations, report.summary()
-
-
-def _free(out: Path) -> bool:
-    """Whether the directory's lock is free again: the kernel ended what the parent left."""
-    with (out / ".comity/redis/lock").open("w") as lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
 
 
 def test_max_pages_is_exact(web: Web, tmp_path: Path) -> None:
@@ -200,7 +195,7 @@ def test_two_crawls_on_one_directory(web: Web, tmp_path: Path, spawn: Any) -> No
     out = tmp_path / "out"
     args = ["crawl", *web.options(), "--out", str(out)]
     first = spawn(*args)
-    wait_for(lambda: (out / ".comity/redis/redis.sock").exists(), first)
+    wait_for(lambda: (out / ".comity/redis/appendonlydir").exists(), first)
     refused = comity(*args)
     assert refused.returncode == 2
     assert "another crawl is running" in refused.stderr

@@ -21,7 +21,7 @@ from crawler.demo.judge import judge
 from tests.servers import free_ports
 
 from .conftest import DELAY, Web, comity
-from .test_crawl import rows, wait_for
+from .test_crawl import rows, told, wait_for
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -119,9 +119,7 @@ def test_workers_killed_again_and_again_lose_no_url(web: Web, tmp_path: Path, sp
     assert got == must, f"{stdout}{stderr}"
     assert "poison" not in {row["reason"] for row in stored}
     report = judge(web.requests(), truth, DELAY, refetches=True)
-    # A kill in the very moment of an answer takes its Retry-After along (docs/architecture.md);
-    # even then the host is left alone until the lease has run out.
-    report.early = [e for e in report.early if e.clock != "retry-after" or e.gap < LEASE - 0.5]
+    report.early = told(report.early, LEASE)
     assert report.ok, report.summary()
 
 

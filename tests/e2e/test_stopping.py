@@ -73,7 +73,7 @@ class TestSignals:
     def test_ctrl_c_before_a_worker_is_up(self, web: Web, tmp_path: Path, spawn: Any) -> None:
         out = tmp_path / "out"
         crawl, mark = self.start(web, out, spawn)
-        wait_for(lambda: (out / ".comity/redis/redis.sock").exists(), crawl)
+        wait_for(lambda: (out / ".comity/redis/appendonlydir").exists(), crawl)
         time.sleep(0.3)  # by then it hears the signal; a worker takes a second to start
         crawl.send_signal(signal.SIGINT)
         assert self.ended(crawl, mark, 20)["unreached"]
