@@ -34,6 +34,14 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
+@contextlib.contextmanager
+def closed_port() -> Iterator[int]:
+    """A loopback TCP port that refuses: it is taken while inside, so that nobody listens on it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
 @dataclass(frozen=True, slots=True)
 class S3Server:
     """A running S3-compatible server."""
@@ -106,7 +114,7 @@ def _answers(url: str) -> bool:
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> bool:
     """True when the server answers; False when it died (a port was taken meanwhile)."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if process.poll() is not None:
             return False
@@ -114,7 +122,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> 
             return True
         time.sleep(0.05)  # polling interval, bounded by the deadline
     tail = log.read_text(errors="replace")[-2000:]
-    raise RuntimeError(f"the S3 server did not answer on {url} within 60 s:\n{tail}")
+    raise RuntimeError(f"the S3 server did not answer on {url} within 120 s:\n{tail}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

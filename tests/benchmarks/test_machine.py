@@ -33,10 +33,14 @@ def test_a_command_that_takes_too_long_goes_with_what_it_started(tmp_path: Path)
         "open('pids', 'w').write(f'{child.pid}')\n"
         "time.sleep(600)"
     )
-    with pytest.raises(machine.TooLongError, match="took longer than 2 s"):
-        machine.run([sys.executable, "-c", code], tmp_path, timeout=2)
-    child = int((tmp_path / "pids").read_text())
-    deadline = time.monotonic() + 5
+    pids = tmp_path / "pids"
+    for patience in (2, 8, 32):  # on a starved machine it takes a while to get that far
+        with pytest.raises(machine.TooLongError, match=f"took longer than {patience} s"):
+            machine.run([sys.executable, "-c", code], tmp_path, timeout=patience)
+        if pids.exists() and pids.read_text():
+            break
+    child = int(pids.read_text())
+    deadline = time.monotonic() + 60
     while runs(child):  # the kernel takes a moment to end what was killed
         assert time.monotonic() < deadline
         time.sleep(0.01)

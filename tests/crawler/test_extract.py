@@ -226,9 +226,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_input_is_bounded(name: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     found = page(HOSTILE[name], "text/html")
-    assert time.monotonic() - started < 15  # some seconds on a busy machine, not minutes
+    assert time.process_time() - started < 15  # some seconds on a slow machine, not minutes
     (found.text or "").encode()  # storable: no lone surrogates
 
 

@@ -59,9 +59,9 @@ def test_hostile_pages_are_cut(name: str) -> None:
 
 
 def test_the_look_itself_takes_linear_time() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     for html in ("<a " * 10**6, '<a x="' * 10**6, "<" * 10**6, "<!--" * 10**6, "<script>" * 10**6,
                  "<script><!--" * 10**6, "</div>" * 10**6, "<a x='<a y=\"" * 10**6):  # fmt: skip
         safe_length(html)
         safe_length(html + ">")
-    assert time.monotonic() - started < 30
+    assert time.process_time() - started < 30

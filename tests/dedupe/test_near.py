@@ -148,13 +148,13 @@ def test_hostile_texts_take_bounded_time() -> None:
     mixed = [
         chr(rng.choice([rng.randrange(0x110000), rng.randrange(0x3000)])) for _ in range(50_000)
     ]
-    started = time.monotonic()
+    started = time.process_time()
     assert signature("word " * 10_000_000) is None  # one shingle, 50 MB
     assert signature("x" * 50_000_000) is None
     signature("".join(mixed) * 40)
     signature("\u0301\u0316" * 1_000_000)
     signature(" ".join(map(str, range(500_000))))
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_only_the_first_million_characters_count() -> None:

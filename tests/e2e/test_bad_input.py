@@ -19,7 +19,7 @@ from .conftest import Web
 from .running import NOWHERE, refused, run
 from .test_crawl import rows, wait_for
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_an_unreadable_seeds_file(tmp_path: Path) -> None:
@@ -41,7 +41,9 @@ def test_a_seeds_file_of_something_else(tmp_path: Path) -> None:
 def test_a_stream_of_seeds_is_read_once(tmp_path: Path) -> None:
     seeds = tmp_path / "seeds"
     os.mkfifo(seeds)
-    writer = threading.Thread(target=seeds.write_text, args=("http://127.0.0.1:1/\n??\n",))
+    writer = threading.Thread(
+        target=seeds.write_text, args=("http://127.0.0.1:1/\n??\n",), daemon=True
+    )
     writer.start()
     line = refused("crawl", "--seeds", str(seeds), "--out", str(tmp_path / "out"))
     writer.join()
@@ -131,7 +133,8 @@ class TestOut:
 
     def test_two_crawls_on_one_directory(self, web: Web, tmp_path: Path, spawn: Any) -> None:
         out = tmp_path / "out"
-        first = spawn("crawl", *web.options(), "--workers", "1", "--out", str(out))
+        slow = ["--delay", "20", "--max-wait", "1h"]  # it must not be over before the others
+        first = spawn("crawl", *web.options(), *slow, "--workers", "1", "--out", str(out))
         wait_for(lambda: (out / ".comity/redis/appendonlydir").exists(), first)
         for again in (NOWHERE, ["crawl", "--resume"]):
             line = refused(*again, "--out", str(out))
@@ -174,7 +177,7 @@ class TestHosts:
             yield f"127.0.0.1:{deaf.getsockname()[1]}"
 
     def failed(self, url: str, *options: str) -> str:
-        done = run("fetch", url, *options, timeout=40)
+        done = run("fetch", url, *options, timeout=120)
         assert done.returncode == 1, done.stderr
         assert done.stderr == ""
         return done.stdout

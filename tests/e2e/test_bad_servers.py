@@ -9,12 +9,12 @@ import boto3
 import pytest
 import redis
 
-from tests.servers import S3Server, free_ports, s3_server
+from tests.servers import S3Server, closed_port, s3_server
 
 from .bad_servers import careless_http, old_redis, older_redis, redis_server, speaking
 from .running import NOWHERE, refused, run
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 
 class TestRedis:
@@ -25,8 +25,8 @@ class TestRedis:
         return line
 
     def test_unreachable(self, tmp_path: Path) -> None:
-        [port] = free_ports(1)
-        line = self.refused(f"redis://127.0.0.1:{port}/0", tmp_path / "out")
+        with closed_port() as port:
+            line = self.refused(f"redis://127.0.0.1:{port}/0", tmp_path / "out")
         assert line.startswith(f"Redis at redis://127.0.0.1:{port}/0 cannot be reached: ")
         line = refused(*NOWHERE, "--redis", "unix:///no/socket", "--out", str(tmp_path / "out"))
         assert "No such file" in line
@@ -117,9 +117,10 @@ class TestS3:
         assert line.startswith("cannot write s3://pages/x: no S3 credentials: set AWS_ACCESS_KEY")
 
     def test_an_unreachable_endpoint(self, s3: S3Server) -> None:
-        endpoint = f"http://127.0.0.1:{free_ports(1)[0]}"
-        env = s3.environ() | {"AWS_ENDPOINT_URL": endpoint}
-        line = refused(*NOWHERE, "--out", "s3://pages/x", **env)
+        with closed_port() as port:
+            endpoint = f"http://127.0.0.1:{port}"
+            env = s3.environ() | {"AWS_ENDPOINT_URL": endpoint}
+            line = refused(*NOWHERE, "--out", "s3://pages/x", **env)
         assert line == f"cannot write s3://pages/x: no answer from {endpoint}"
 
     def test_an_endpoint_that_says_nothing(self, s3: S3Server) -> None:

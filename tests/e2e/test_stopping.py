@@ -7,11 +7,10 @@ import os
 import re
 import signal
 import subprocess
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,15 @@ import redis
 from crawler.demo.judge import judge
 from frontier import keys
 
-from .bad_servers import redis_server
-from .conftest import DELAY, Web
-from .running import left, marked, run
+from .bad_servers import joined, redis_server
+from .conftest import DELAY, SHORT, Web
+from .running import left, marked, run, workers
 from .test_crawl import check_records, rows, wait_for
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
-# A dead run's leases and heartbeats end sooner than by default.
-SHORT = 'lease_ttl = "8s"\ntotal_timeout = "3s"\n'
 PROGRESS = re.compile(r"(crawling|draining) \d|comity: warning: ")
+FROZEN = 60.0  # seconds, fewer than a crawl waits for workers that do not drain
 
 
 class TestSignals:
@@ -55,7 +53,7 @@ class TestSignals:
         crawl, mark = self.start(web, out, spawn)
         wait_for(lambda: len(web.requests()) > 30, crawl)
         crawl.terminate()
-        summary = self.ended(crawl, mark, 20)
+        summary = self.ended(crawl, mark, 150)
         assert summary["unreached"]
         asked = {entry.url for entry in web.requests() if entry.path != "/robots.txt"}
         stored = {row["url"] for row in rows(out, "url", "fetch_status") if row["fetch_status"]}
@@ -65,18 +63,19 @@ class TestSignals:
     def test_a_second_ctrl_c_does_not_wait(self, web: Web, tmp_path: Path, spawn: Any) -> None:
         crawl, mark = self.start(web, tmp_path / "out", spawn)
         wait_for(lambda: len(web.requests()) > 10, crawl)
-        for _ in range(2):
-            crawl.send_signal(signal.SIGINT)
-            time.sleep(0.1)  # two signals at once would be one
-        self.ended(crawl, mark, 10)
+        for worker in workers(crawl.pid):
+            os.kill(worker, signal.SIGSTOP)  # it will never drain
+        crawl.send_signal(signal.SIGINT)
+        wait_for(lambda: _received(crawl.pid), crawl)  # two signals at once would be one
+        crawl.send_signal(signal.SIGINT)
+        self.ended(crawl, mark, FROZEN)
 
     def test_ctrl_c_before_a_worker_is_up(self, web: Web, tmp_path: Path, spawn: Any) -> None:
         out = tmp_path / "out"
         crawl, mark = self.start(web, out, spawn)
-        wait_for(lambda: (out / ".comity/redis/appendonlydir").exists(), crawl)
-        time.sleep(0.3)  # by then it hears the signal; a worker takes a second to start
+        wait_for(lambda: _seeded(mark), crawl)  # just begun: a worker takes much longer to start
         crawl.send_signal(signal.SIGINT)
-        assert self.ended(crawl, mark, 20)["unreached"]
+        assert self.ended(crawl, mark, 150)["unreached"]
 
     def test_ctrl_c_before_the_crawl_began(self, tmp_path: Path, spawn: Any) -> None:
         seeds, mark = tmp_path / "seeds", uuid.uuid4().hex
@@ -84,7 +83,7 @@ class TestSignals:
         crawl = spawn("crawl", "--seeds", str(seeds), "--out", str(tmp_path / "out"), MARK=mark)
         with seeds.open("wb"):  # returns when it has begun to read
             crawl.send_signal(signal.SIGINT)
-            assert crawl.communicate(timeout=10) == ("", "")
+            assert crawl.communicate(timeout=60) == ("", "")
         assert crawl.returncode == 130
         assert not left(mark)
         assert not (tmp_path / "out").exists()
@@ -94,29 +93,43 @@ class TestSignals:
         with redis_server(tmp_path) as port:
             url = f"redis://127.0.0.1:{port}/0"
             worker = spawn("worker", "--redis", url, HOME=str(tmp_path), MARK=mark)
-            wait_for(lambda: _joined(port), worker)
+            wait_for(lambda: joined(port), worker)
             worker.send_signal(signal.SIGINT)
-            assert worker.communicate(timeout=20) == ("", "")
+            assert worker.communicate(timeout=120) == ("", "")
         assert worker.returncode == 0
         assert not left(mark)
 
 
-def _joined(port: int) -> bool:
-    with redis.Redis(port=port) as client:
-        return bool(client.zcard(keys.WORKERS))
+def _received(pid: int) -> bool:
+    """Whether a process has been given all signals that were sent to it."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return not any(int(mask, 16) for mask in re.findall(r"^(?:Sig|Shd)Pnd:\s*(\w+)", status, re.M))
+
+
+def _servers(mark: str) -> dict[int, str]:
+    """The private servers of a run that are up: pid and socket."""
+    titles = {pid: line.partition("unixsocket:") for pid, line in marked(mark).items()}
+    return {pid: path for pid, (_, found, path) in titles.items() if found}
+
+
+def _seeded(mark: str) -> bool:
+    """Whether the seeds of a run are in its private server."""
+    for path in _servers(mark).values():
+        with redis.Redis(unix_socket_path=path) as client, suppress(redis.ConnectionError):
+            return bool(client.hget(keys.job("default/crawl"), "seeded") == b"1")
+    return False
 
 
 def test_the_death_of_the_private_server_ends_the_crawl(
     web: Web, tmp_path: Path, spawn: Any
 ) -> None:
-    mark, config = uuid.uuid4().hex, tmp_path / "comity.toml"
-    config.write_text(SHORT)
-    common = ["--config", str(config), "--out", str(tmp_path / "out"), "--workers", "2"]
-    crawl = spawn("crawl", *web.options(), *common, MARK=mark)
+    mark = uuid.uuid4().hex
+    common = ["--out", str(tmp_path / "out"), "--workers", "2"]
+    crawl = spawn("crawl", *web.options(), *common, MARK=mark, **SHORT)
     wait_for(lambda: len(web.requests()) > 10, crawl)
-    [server] = [pid for pid, line in marked(mark).items() if "unixsocket:" in line]
+    [server] = _servers(mark)
     os.kill(server, signal.SIGKILL)
-    stdout, stderr = crawl.communicate(timeout=20)
+    stdout, stderr = crawl.communicate(timeout=120)
     assert crawl.returncode == 1
     assert "failed" in stdout
     said = [line for line in stderr.splitlines() if line.startswith("comity: error: ")]
@@ -125,7 +138,7 @@ def test_the_death_of_the_private_server_ends_the_crawl(
     assert "Traceback" not in stderr
     assert not left(mark)
     again = ["--resume", *common, "--dns-server", web.at.dns, "--time-limit", "1s"]
-    assert run("crawl", *again, timeout=60).returncode == 0
+    assert run("crawl", *again, timeout=300, **SHORT).returncode == 0
 
 
 Resize = Callable[[str], None]
@@ -163,7 +176,7 @@ class TestAFullDisk:
     """Frontier, open segments and pages fill one disk, or the open segments one of their own."""
 
     def stopped(self, *args: str, **env: str) -> str:
-        done = run("crawl", *args, timeout=60, **env)
+        done = run("crawl", *args, timeout=150, **env)
         assert done.returncode == 2, done.stderr
         assert done.stdout == ""
         *before, last = done.stderr.splitlines()
@@ -173,17 +186,16 @@ class TestAFullDisk:
 
     def test_nothing_is_lost(self, web: Web, tmp_path: Path, small_disk: Any) -> None:
         disk, resize = small_disk("disk", "1800k")  # a crawl takes twice that
-        out, config = disk / "out", tmp_path / "comity.toml"
-        config.write_text(SHORT)
-        common = ["--config", str(config), "--out", str(out), "--workers", "2"]
-        line = self.stopped(*web.options(), *common)
+        out = disk / "out"
+        common = ["--out", str(out), "--workers", "2"]
+        line = self.stopped(*web.options(), *common, **SHORT)
         assert line.startswith("the crawl stopped: ")
         assert line.endswith("what is stored stays, --resume goes on from there")
         assert len(web.requests()) > 30
         again = [*common, "--resume", "--dns-server", web.at.dns]
-        assert self.stopped(*again).startswith(f"cannot write {out}: ")  # still full
+        assert self.stopped(*again, **SHORT).startswith(f"cannot write {out}: ")  # still full
         resize("64m")
-        done = run("crawl", *again, "--json", timeout=120)
+        done = run("crawl", *again, "--json", timeout=300, **SHORT)
         assert done.returncode == 0, done.stderr
         truth = web.truth()
         assert json.loads(done.stdout)["pages"] == truth["pages"]
@@ -204,7 +216,7 @@ class TestAFullDisk:
         line = self.stopped(*web.options(), *common, COMITY_SPOOL=str(disk))
         assert line.startswith(f"the crawl stopped: cannot write {disk}/")
         resize("64m")
-        again = [*common, "--resume", "--dns-server", web.at.dns, "--time-limit", "3s"]
-        assert run("crawl", *again, COMITY_SPOOL=str(disk)).returncode == 0
+        again = [*common, "--resume", "--dns-server", web.at.dns, "--max-pages", "40"]
+        assert run("crawl", *again, timeout=150, COMITY_SPOOL=str(disk)).returncode == 0
         stored = rows(Path(out), "page_id")
         assert max(Counter(row["page_id"] for row in stored).values()) == 1

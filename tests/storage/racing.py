@@ -31,7 +31,7 @@ def compete(
     said = []
     for number in range(rounds):
         manifest = Manifest.from_json(manifests[number])
-        start.wait(60)
+        start.wait(150)
         if abort:
             verdict = "aborted" if committer.abort(manifest.segment) else "already"
         else:

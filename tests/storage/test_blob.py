@@ -24,7 +24,7 @@ from storage.blob import (
     os_error,
     probe,
 )
-from tests.servers import S3Server, free_ports
+from tests.servers import S3Server, closed_port
 from tests.storage.conftest import BUCKET
 
 
@@ -236,13 +236,14 @@ class TestS3:
     def test_an_unreachable_endpoint(
         self, s3_env: S3Server, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        endpoint = f"http://127.0.0.1:{free_ports(1)[0]}"
-        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-        with (
-            closing(open_store(f"s3://{BUCKET}/x")) as store,
-            pytest.raises(StorageUnavailable, match=f"no answer from {endpoint}") as caught,
-        ):
-            probe(store)
+        with closed_port() as port:
+            endpoint = f"http://127.0.0.1:{port}"
+            monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+            with (
+                closing(open_store(f"s3://{BUCKET}/x")) as store,
+                pytest.raises(StorageUnavailable, match=f"no answer from {endpoint}") as caught,
+            ):
+                probe(store)
         assert "\n" not in str(caught.value)
 
     def test_a_store_that_ignores_conditions_is_refused(

@@ -19,7 +19,7 @@ from storage.committer import Committer
 from storage.layout import Layout, new_segment_id
 from storage.segment import Manifest, stage
 from storage.table import CommitConflict, PagesTable, Snapshot
-from tests.servers import S3Server, free_ports
+from tests.servers import S3Server, closed_port
 from tests.storage.conftest import BUCKET
 from tests.storage.racing import compete
 from tests.storage.samples import LAYOUT, sealed
@@ -191,7 +191,7 @@ def test_two_processes_never_both_win(
         rival.start()
     said = [answers.get() for _ in rivals]
     for rival in rivals:
-        rival.join(30)
+        rival.join(120)
         assert rival.exitcode == 0
         rival.close()
     answers.close()
@@ -224,7 +224,7 @@ def test_two_processes_may_create_the_table_at_once(
         rival.start()
     assert [answers.get()[0][1] for _ in rivals] == ["committed", "committed"]
     for rival in rivals:
-        rival.join(30)
+        rival.join(120)
         rival.close()
     answers.close()
     assert urls(store) == expected(range(6))
@@ -320,12 +320,13 @@ class TestUnreachable:
         assert "\n" not in str(caught.value)
 
     def test_no_server(self, s3_env: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_ports(1)[0]}")
-        with (
-            closing(open_store(f"s3://{BUCKET}/x")) as store,
-            pytest.raises(StorageUnavailable, match="cannot create s3://") as caught,
-        ):
-            Committer(store, LAYOUT).prepare()
+        with closed_port() as port:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+            with (
+                closing(open_store(f"s3://{BUCKET}/x")) as store,
+                pytest.raises(StorageUnavailable, match="cannot create s3://") as caught,
+            ):
+                Committer(store, LAYOUT).prepare()
         assert "\n" not in str(caught.value)
 
     def test_an_unwritable_directory(self, tmp_path: Path) -> None:

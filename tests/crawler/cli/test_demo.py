@@ -19,10 +19,10 @@ def test_serve_says_where_it_is_and_ends_when_told(tmp_path: Path) -> None:
         try:
             assert process.stdout is not None
             where = json.loads(process.stdout.readline())
-            with urllib.request.urlopen(where["seeds"][0], timeout=10) as answer:
+            with urllib.request.urlopen(where["seeds"][0], timeout=60) as answer:
                 assert answer.status == 200
             process.send_signal(signal.SIGTERM)
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=60)
         finally:
             process.kill()
     assert (process.returncode, errors) == (0, b"")

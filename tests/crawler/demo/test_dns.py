@@ -102,7 +102,7 @@ async def test_over_udp() -> None:
     try:
         port = transport.get_extra_info("sockname")[1]
         query = dns.message.make_query("ash-2.demo.test", "A")
-        response = await dns.asyncquery.udp(query, "127.0.0.1", port=port, timeout=5)
+        response = await dns.asyncquery.udp(query, "127.0.0.1", port=port, timeout=60)
         assert str(response.answer[0][0]) == "127.43.0.1"
         assert protocol.queries == 1
     finally:

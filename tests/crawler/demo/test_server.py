@@ -20,12 +20,19 @@ import zstandard
 from crawler.demo import DemoError, DemoServer, read, render
 from crawler.demo.model import Document, Host, Page, Raw, SitemapFile
 
-WAIT = 10.0  # seconds; far more than anything here takes
+WAIT = 60.0  # seconds; far more than anything here takes
 
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[DemoServer]:
     async with DemoServer(7, "small", log=tmp_path / "log.jsonl", slowness=0.2) as running:
+        yield running
+
+
+@pytest.fixture
+async def stuck(tmp_path: Path) -> AsyncIterator[DemoServer]:
+    """One whose slow pages take longer than any test."""
+    async with DemoServer(7, "small", log=tmp_path / "log.jsonl", slowness=10_000) as running:
         yield running
 
 
@@ -141,12 +148,13 @@ async def test_failing_urls_recover_after_their_count(server: DemoServer) -> Non
         for _ in range(answer.failures):
             before = time.time()
             got = await get(server, host, page.path)
+            after = time.time()
             assert got.status == answer.failure_status
             header = got.headers.get("retry-after")
             assert (header is not None) == bool(answer.retry_after)
             if header and answer.retry_date:
-                wait = parsedate_to_datetime(header).timestamp() - before
-                assert answer.retry_after <= wait < answer.retry_after + 1.5
+                until = parsedate_to_datetime(header).timestamp() - answer.retry_after
+                assert before <= until < after + 1.5
             elif header:
                 assert int(header) == answer.retry_after
             forms.add((answer.failure_status, header and header.isdecimal()))
@@ -264,7 +272,8 @@ async def test_bad_requests_get_an_answer(server: DemoServer, raw: str, status: 
 
 
 async def test_nothing_listens_where_nothing_should(server: DemoServer) -> None:
-    for address in [*server.web.refused, "127.0.0.1"]:
+    nobodys = "127.99.0.1"  # 127.0.0.1 is where other servers of other tests may listen
+    for address in [*server.web.refused, nobodys]:
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection(address, server.port)
 
@@ -323,18 +332,25 @@ async def test_requests_are_logged_before_the_client_has_the_answer(server: Demo
     assert entry.bytes > len(got.body)
 
 
-async def test_a_client_that_leaves_is_logged_as_such(server: DemoServer) -> None:
+async def ask_slow(server: DemoServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask for a slow page, and see the server wait with its answer."""
     host, page = pages(server, lambda page: page.answer.delay > 0)[0]
-    _, writer = await asyncio.open_connection(host.address, server.port)
+    reader, writer = await asyncio.open_connection(host.address, server.port)
     writer.write(f"GET {page.path} HTTP/1.1\r\nHost: {host.name}:{server.port}\r\n\r\n".encode())
     await writer.drain()
-    while not (await control(server, "/__stats__"))[1]["connections"] > 1:
-        pass
+    async with asyncio.timeout(WAIT):
+        while not (await control(server, "/__stats__"))[1]["connections"] > 1:
+            pass
+    return reader, writer
+
+
+async def test_a_client_that_leaves_is_logged_as_such(stuck: DemoServer) -> None:
+    _, writer = await ask_slow(stuck)
     writer.close()
     await writer.wait_closed()
     async with asyncio.timeout(WAIT):
-        while not (entries := read(server.log_path)):
-            await control(server, "/__stats__")
+        while not (entries := read(stuck.log_path)):
+            await control(stuck, "/__stats__")
     assert entries[-1].aborted
 
 
@@ -371,14 +387,9 @@ async def test_a_log_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> 
         await DemoServer(7, "small", log=tmp_path).start()
 
 
-async def test_a_server_can_be_stopped_with_clients_connected(server: DemoServer) -> None:
-    host, page = pages(server, lambda page: page.answer.delay > 0)[0]
-    reader, writer = await asyncio.open_connection(host.address, server.port)
-    writer.write(f"GET {page.path} HTTP/1.1\r\nHost: {host.name}:{server.port}\r\n\r\n".encode())
-    await writer.drain()
-    while not (await control(server, "/__stats__"))[1]["connections"] > 1:
-        pass
-    await server.stop()
+async def test_a_server_can_be_stopped_with_clients_connected(stuck: DemoServer) -> None:
+    reader, writer = await ask_slow(stuck)
+    await stuck.stop()
     with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):
         await reader.readexactly(1)
     writer.close()

@@ -57,7 +57,7 @@ async def test_an_exchange_is_recorded_as_it_went_over_the_wire(make_client: Mak
     )
     assert (got.payload, got.truncated) == (b"hello", None)
     assert before <= got.started <= time.time()
-    assert 0 < got.seconds < 5
+    assert 0 < got.seconds < 20
     assert got.finished_mono <= time.monotonic()
 
 
@@ -69,7 +69,7 @@ async def test_seconds_run_from_the_write_to_the_end_of_the_body(make_client: Ma
 
     async with Server(script) as server:
         got = await make_client().fetch(server.url())
-    assert 0.2 <= got.seconds < 2
+    assert 0.2 <= got.seconds < 20
     assert got.finished_mono - server.visits[0].at >= 0.19
 
 
@@ -336,7 +336,7 @@ async def test_cancelling_a_fetch_closes_its_connection(make_client: MakeClient)
         with pytest.raises(asyncio.CancelledError):
             await fetching
         server.visits[0].writer.transport.abort()
-        await asyncio.wait_for(gone.wait(), 5)
+        await asyncio.wait_for(gone.wait(), 60)
 
 
 # -- the loop that workers run on

@@ -99,10 +99,10 @@ async def test_a_body_too_long_in_coming_is_cut_by_the_clock(make_client: MakeCl
             await asyncio.sleep(0.02)
 
     async with Server(script) as server:
-        got = await make_client(total=0.4, grace=0.1, window=0.1).fetch(server.url())
+        got = await make_client(total=1.4, grace=0.5, window=0.5).fetch(server.url())
     assert got.truncated == "time"
     assert len(got.payload) >= 1000
-    assert 0.35 < got.seconds < 2
+    assert 1.35 < got.seconds < 20
 
 
 # -- failures, each with its reason
@@ -143,9 +143,9 @@ async def test_silence_is_a_timeout(make_client: MakeClient) -> None:
 
     async with Server(script) as server:
         clock = time.monotonic()
-        for limits in ({"first_byte": 0.2, "grace": 0.1}, {"total": 0.2, "first_byte": 9}):
+        for limits in ({"first_byte": 0.2, "grace": 0.1}, {"total": 0.2, "first_byte": 30}):
             assert (await failure(make_client(**limits), server.url())).reason == "timeout"
-    assert time.monotonic() - clock < 5
+    assert time.monotonic() - clock < 14  # the other bounds are 15 s and more
 
 
 async def test_a_head_too_long_in_coming_is_a_timeout(make_client: MakeClient) -> None:
@@ -153,7 +153,7 @@ async def test_a_head_too_long_in_coming_is_a_timeout(make_client: MakeClient) -
         await drip(visit, b"HTTP/1.1 200 OK\r\nX: ")
 
     async with Server(script) as server:
-        client = make_client(min_rate=1, grace=0.1, window=0.1, total=0.4)
+        client = make_client(min_rate=1, grace=0.5, window=0.5, total=1.4)
         assert (await failure(client, server.url())).reason == "timeout"
 
 

@@ -30,7 +30,8 @@ async def test_a_link_goes_out_once(frontier: Frontier) -> None:
     assert set(due.values()) == {0.0}
 
 
-async def test_a_batch_is_due_at_once(frontier: Frontier) -> None:
+async def test_a_batch_is_due_at_once(frontier: Frontier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("crawler.worker.links.LATENCY", 600.0)
     links = Links(frontier, "j")
     offer(links, "http://a.test/")
     assert not links.due
