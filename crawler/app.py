@@ -7,7 +7,6 @@ needs one. Raises UsageError, FrontierError and StorageError, each with one line
 from __future__ import annotations
 
 import itertools
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -75,8 +74,6 @@ def crawl(
         if private:
             server = stack.enter_context(EmbeddedServer(state / "redis"))
             settings = settings.model_copy(update={"redis": server.url})
-            # Segments that an earlier run left: their pages are fetched again, their room is free.
-            shutil.rmtree(state / "spool", ignore_errors=True)
         spool = Path(settings.spool) if settings.spool else state / "spool"
         run = Run(
             spec,
@@ -127,7 +124,7 @@ def run_worker(settings: Settings) -> int:
     from crawler.worker.process import run_worker as run
 
     name = settings.worker_name or f"{socket.gethostname().split('.')[0]}-{os.getpid()}"
-    spool = Path(settings.spool) if settings.spool else Path.home() / ".cache" / "comity" / name
+    spool = Path(settings.spool or Path.home() / ".cache" / "comity" / "spool")
     logging.basicConfig(
         level=settings.log_level.upper(),
         format=f"%(asctime)s {name} %(levelname)s %(message)s",

@@ -167,8 +167,11 @@ def summary_table(summary: Summary) -> RenderableType:
         ("dropped", s.dropped),
         ("errors", s.errors),
         ("unreached", s.unreached),
+        *([("put last", s.demoted)] if s.demoted else []),
     ):
         table.add_row(name, f"{sum(counts.values()):,}", _reasons(counts, 8))
+    if s.refetched:
+        table.add_row("refetched", f"{s.refetched:,}", "lost with a worker before they were stored")
     heading = Text.assemble(
         ("crawl ", "bold"),
         (s.state, _STATE_STYLES[s.state]),

@@ -12,15 +12,22 @@ import tomllib
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from crawler import __version__
 from crawler.schema import Shown, UsageError, unknown_key, validate
-from crawler.units import parse_duration, parse_size
-from frontier.model import Politeness
+from crawler.units import parse_duration, parse_size, spell_duration
+from frontier.model import Limits, Politeness
 
 __all__ = [
     "Count",
@@ -30,6 +37,7 @@ __all__ = [
     "UsageError",
     "check_identity",
     "is_public_host",
+    "limits",
     "load_job",
     "politeness",
     "read_toml",
@@ -75,9 +83,23 @@ def _no_bool(value: object) -> object:
     return value
 
 
+def _recrawl(value: object) -> object:
+    text = value.strip().lower() if isinstance(value, str) else value
+    if text in ("off", "adaptive"):
+        return text
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        raise ValueError(f"neither off, adaptive nor a duration such as 7d: {value!r}") from None
+    if not 0 < seconds <= _MAX:
+        raise ValueError(f"not an interval: {value!r}")
+    return seconds
+
+
 Count = Annotated[int, BeforeValidator(_no_bool), Field(le=_MAX)]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(le=_MAX)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(le=10**18)]
+Recrawl = Annotated[float | Literal["off", "adaptive"], BeforeValidator(_recrawl)]
 
 
 class JobSpec(BaseModel):
@@ -131,6 +153,68 @@ class JobSpec(BaseModel):
         ge=0,
         description="Follow links at most this far from a seed; 0 fetches the seeds alone.",
     )
+    order: Annotated[Literal["priority", "breadth", "depth"], Shown("--order", "KIND")] = Field(
+        default="priority",
+        description="Which of a host's URLs go first: redirects, then sitemaps and what is near a "
+        "seed, then the rest (priority), those found first (breadth), or those found last (depth).",
+    )
+    weight: Annotated[Count, Shown("--weight", "N")] = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="Share of the workers' time beside other jobs: one of weight 2 gets twice as "
+        "many URLs as one of weight 1.",
+    )
+    host_pages: Annotated[Count | None, Shown("--host-pages", "N")] = Field(
+        default=None,
+        ge=1,
+        description="After this many URLs of a host, its further ones wait until all others of it "
+        "have been fetched. Nothing is dropped.",
+    )
+    domain_pages: Annotated[Count | None, Shown("--domain-pages", "N")] = Field(
+        default=None, ge=1, description="The same for all hosts of a registered domain together."
+    )
+    domain_hosts: Annotated[Count, Shown(metavar="N")] = Field(
+        default=10_000,
+        ge=0,
+        description="After this many hosts of a registered domain, URLs of further ones wait: "
+        "wildcard names have no end. 0: no bound.",
+    )
+    max_path_depth: Annotated[Count, Shown(metavar="N")] = Field(
+        default=32,
+        ge=0,
+        description="Leave out links with more path segments than this. 0: no bound.",
+    )
+    max_repeats: Annotated[Count, Shown(metavar="N")] = Field(
+        default=4,
+        ge=0,
+        description="Leave out links that repeat a path segment, or two one after the other, more "
+        "often than this; numbers do not count. 0: no bound.",
+    )
+    max_query_keys: Annotated[Count, Shown(metavar="N")] = Field(
+        default=100,
+        ge=0,
+        le=1000,
+        description="After this many different sets of query keys on one path, links with further "
+        "sets wait: filters that can be combined. 0: no bound.",
+    )
+    max_query_variants: Annotated[Count, Shown(metavar="N")] = Field(
+        default=10_000,
+        ge=0,
+        description="After this many different queries on one path, links with further ones wait. "
+        "0: no bound.",
+    )
+    stale_after: Annotated[Count, Shown(metavar="N")] = Field(
+        default=200,
+        ge=0,
+        le=100_000,
+        description="Once this many pages with alike paths were fetched, links to more of them "
+        "wait if less than stale_ratio of them held anything new: session ids, endless lists. "
+        "Needs dedupe. 0: no bound.",
+    )
+    stale_ratio: Annotated[float, BeforeValidator(_no_bool), Shown(metavar="SHARE")] = Field(
+        default=0.02, ge=0, le=1, description="See stale_after; a share from 0 to 1."
+    )
     time_limit: Annotated[Duration | None, Shown("--time-limit", "TIME", "duration")] = Field(
         default=None, gt=0, description="Stop after this long."
     )
@@ -148,6 +232,23 @@ class JobSpec(BaseModel):
         ge=0,
         description="The job ends when all that is left are hosts blocked for longer than this "
         "(Retry-After, unreachable robots.txt, open breakers); their URLs count as unreached.",
+    )
+    recrawl: Annotated[Recrawl, Shown("--recrawl", "TIME|adaptive", "duration")] = Field(
+        default="off",
+        description="Visit every URL again after this long; adaptive: sooner where the last visit "
+        "found a change, later where it did not. The job then runs until a bound is reached or it "
+        "is stopped; max_wait does not end it.",
+    )
+    recrawl_min: Annotated[Duration, Shown("--recrawl-min", "TIME", "duration")] = Field(
+        default=3_600.0,
+        gt=0,
+        description="No adaptive interval is shorter; nor does a sitemap bring a page forward "
+        "sooner after its last visit.",
+    )
+    recrawl_max: Annotated[Duration, Shown("--recrawl-max", "TIME", "duration")] = Field(
+        default=30 * 86_400.0,
+        gt=0,
+        description="No adaptive interval is longer, nor that of a URL that keeps failing.",
     )
     out: Annotated[str, Shown("--out", "DIR|s3://...")] = Field(
         default="crawl",
@@ -193,9 +294,11 @@ class JobSpec(BaseModel):
         description="A worker's open segment is stored when its WARC file is this large...",
     )
     segment_age: Annotated[Duration, Shown(metavar="TIME", unit="duration")] = Field(
-        default=120.0,
+        default=300.0,
         gt=0,
-        description="...or this old, whichever comes first. A crash refetches at most that much.",
+        description="...or this old, whichever comes first; the first one after 10 seconds, then "
+        "twice as old each time. What a worker had not stored when its disk was lost is fetched "
+        "again.",
     )
 
     @field_validator("contact", "user_agent", mode="before")
@@ -224,6 +327,15 @@ class JobSpec(BaseModel):
             except re.error as exc:
                 raise ValueError(f"not a regular expression: {pattern!r} ({exc})") from None
         return value
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Self:
+        if self.recrawl_min > self.recrawl_max:
+            raise ValueError(
+                f"recrawl_min ({spell_duration(self.recrawl_min)}) is above "
+                f"recrawl_max ({spell_duration(self.recrawl_max)})"
+            )
+        return self
 
     @field_validator("contact")
     @classmethod
@@ -268,6 +380,11 @@ class JobSpec(BaseModel):
         if len({name.lower() for name in value}) < len(value):
             raise ValueError("a header is given twice")
         return value
+
+    @property
+    def lowest_class(self) -> int:
+        """The class of deep links: with one class for all, those found first or last go first."""
+        return 2 if self.order == "priority" else 1
 
     @property
     def agent(self) -> str:
@@ -321,6 +438,16 @@ def politeness(job: JobSpec) -> Politeness:
         min_delay=job.delay,
         max_delay=max(job.delay, default.max_delay),
         factor=default.factor if job.delay > 0 else 0.0,
+    )
+
+
+def limits(job: JobSpec) -> Limits:
+    """The bounds of the job's URLs in the frontier."""
+    return Limits(
+        host_budget=job.host_pages or 0,
+        domain_budget=job.domain_pages or 0,
+        domain_hosts=job.domain_hosts,
+        newest_first=job.order == "depth",
     )
 
 

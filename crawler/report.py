@@ -48,8 +48,10 @@ class Summary:
     duplicates: int = 0  # pages whose payload was seen before
     near_duplicates: int = 0  # pages whose text resembles an earlier one's
     dropped: Counts = field(default_factory=dict)  # by reason: given up by rule
+    demoted: Counts = field(default_factory=dict)  # by reason: sent to the slow class
     errors: Counts = field(default_factory=dict)  # by reason: given up after failing
     unreached: Counts = field(default_factory=dict)  # by reason: left for --resume
+    refetched: int = 0  # URLs fetched again because a worker died before they were stored
     seconds: float = 0.0  # wall time of this run
 
     @property

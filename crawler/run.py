@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +17,16 @@ from typing import Final, NoReturn
 
 import msgspec
 
+from crawler import jobfile
 from crawler.config import Settings
-from crawler.job import JobSpec, UsageError
+from crawler.job import JobSpec, UsageError, limits
 from crawler.report import Progress, Summary
 from crawler.scope import Scope
 from crawler.seeds import iter_seeds
 from crawler.supervisor import Supervisor
 from frontier.client import Frontier
 from frontier.model import CrawlRequest, FrontierError, FrontierFull
+from frontier.offers import Offer
 from frontier.policy import TABLE
 from frontier.registry import ENDED, JobRecord
 from frontier.url import parse
@@ -37,7 +39,10 @@ PATIENCE: Final = 60.0  # seconds that a Redis of the user's may be away
 CLAIM: Final = 10.0  # seconds for which a parent is taken to be alive
 BATCH: Final = 1_000  # seeds per call
 # What a resumed job takes from the new command; the rest is as it was.
-_RESUMED: Final = ("max_pages", "max_depth", "time_limit", "size_limit", "max_wait")
+_RESUMED: Final = (
+    *("max_pages", "max_depth", "time_limit", "size_limit", "max_wait"),
+    *("recrawl", "recrawl_min", "recrawl_max"),
+)
 
 
 def job_id(spec: JobSpec) -> str:
@@ -85,7 +90,11 @@ class Run:
             await self._submit(frontier)
             if self._warn:
                 _warn(self._spec)
-            return await self._run(frontier)
+            summary = await self._run(frontier)
+            if self._private and summary.state != "failed":
+                with suppress(FrontierError):  # then its restart takes a little longer
+                    await frontier.retire()
+            return summary
         finally:
             await self._disown(frontier)
             await frontier.close()
@@ -153,6 +162,7 @@ class Run:
                 "choose another --out or --name"
             )
         region = _region(spec, self._seeds())
+        await asyncio.to_thread(jobfile.save, spec, region)
         stored = spec.model_copy(update={"seeds": (), "seed_files": (), "sitemaps": ()})
         await registry.create_job(
             self._job, stored.model_dump_json().encode(), region, credit=spec.max_pages
@@ -175,7 +185,6 @@ class Run:
         known = set(msgspec.json.decode(region, type=list[str]))
         more = msgspec.json.decode(_region(spec, self._seeds()), type=list[str])
         region = msgspec.json.encode(sorted(known | set(more)))
-        await registry.renew_job(self._job, spec.model_dump_json().encode(), region, credit=credit)
         self._spec = spec.model_copy(
             update={
                 "seeds": self._spec.seeds,
@@ -183,6 +192,8 @@ class Run:
                 "sitemaps": self._spec.sitemaps,
             }
         )
+        await asyncio.to_thread(jobfile.save, self._spec, region)
+        await registry.renew_job(self._job, spec.model_dump_json().encode(), region, credit=credit)
 
     def _seeds(self) -> Iterable[str]:
         return itertools.chain(iter_seeds(self._spec), self._spec.sitemaps)
@@ -200,8 +211,17 @@ class Run:
         for batch in _batched(offers(), BATCH):
             if self._interrupted:
                 return
-            await frontier.add(self._job, [(parse(r.url), r) for r in batch])
-        await frontier.registry.move_job(self._job, (), seeded=1)
+            await self._offer(frontier, [(parse(r.url), r) for r in batch])
+        if not self._interrupted:
+            await frontier.registry.move_job(self._job, (), seeded=1)
+
+    async def _offer(self, frontier: Frontier, offers: Sequence[Offer]) -> None:
+        """Offer seeds until all are taken: a frontier without room asks for patience."""
+        bounds = limits(self._spec)
+        while offers and not self._interrupted:
+            added = await frontier.add(self._job, offers, limits=bounds)
+            offers = added.refused
+            await asyncio.sleep(added.retry_after)
 
     # -- going on
 
@@ -293,6 +313,7 @@ class Run:
 
     async def _sum_up(self, frontier: Frontier, record: JobRecord) -> Summary:
         counted = await frontier.registry.counted(self._job)
+        stats = await frontier.stats(self._job)
         unreached = await frontier.unreached(self._job, record.reason or "max-wait")
         info = await asyncio.to_thread(_info, self._spec)
         errors, dropped = split_reasons(info.by_reason)
@@ -307,8 +328,10 @@ class Run:
             duplicates=info.duplicates,
             near_duplicates=info.near_duplicates,
             dropped=_summed(dropped, _prefixed(counted, "skipped:")),
+            demoted=_summed(stats.demoted, _prefixed(counted, "demoted:")),
             errors=errors,
             unreached=unreached,
+            refetched=(await frontier.stats(self._job)).refetched,
             seconds=time.monotonic() - self._started,
         )
 

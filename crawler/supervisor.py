@@ -93,7 +93,7 @@ class Supervisor:
             preexec_fn=die_with_parent,
         )
         assert process.stdin is not None  # noqa: S101 - opened as a pipe
-        given = self._given | {"name": name, "spool": str(self._spool / name)}
+        given = self._given | {"name": name, "spool": str(self._spool)}
         with process.stdin as pipe:
             pipe.write(json.dumps(given).encode())
         self.children.append(Child(name, process, self._out))

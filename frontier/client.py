@@ -12,7 +12,7 @@ import math
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,13 +26,23 @@ from frontier.model import (
     FrontierStats,
     HostState,
     Lease,
+    Limits,
+    Report,
     UrlResult,
 )
+from frontier.offers import Batch, Offer, batches
 from frontier.registry import Registry
+from frontier.tails import Tails
 from frontier.url import Url, fingerprint, partition
 
-CHUNK = 256  # URLs per add call
+RETRY_AFTER = 1.0  # seconds after which refused URLs may be offered again
+SOFT, HARD = 0.70, 0.85  # shares of the server's memory: short heads from here, no URLs from there
+SHORT_HEAD = 16  # URLs per host kept in Redis, at least, when its memory is short
+SEGMENT = 1000  # spilled URLs that are worth an object in the store
 SETTLE = 500  # URLs per settle or requeue call
+_PARTS = ("accepted", "queued", "leased", "pending", "waiting", "spilled", "quarantined")
+_COUNTED = (*_PARTS, "done", "seen")  # fields of the counters and of FrontierStats alike
+_LIMITS = Limits()
 _ACTIONS = {"pending": "p", "retry": "w", "return": "r"}
 SLOW_MS = 5_000  # a host slower than this gets one URL per lease
 
@@ -49,6 +59,10 @@ class Added:
     accepted: int  # URLs that are new
     known: int  # URLs that had been seen
     due: dict[int, float]  # partition -> seconds until the job's next host there
+    new: frozenset[str] = frozenset()  # fingerprints of the accepted ones
+    refused: tuple[tuple[Url, CrawlRequest], ...] = ()  # not taken for now: offer them again
+    retry_after: float = 0.0  # seconds after which
+    laden: tuple[int, ...] = ()  # partitions with enough URLs to spill
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,7 @@ class Grant:
 
     leases: tuple[Lease, ...]
     due: dict[int, float | None]  # partition -> seconds until its next host; None: it has none
+    laden: tuple[tuple[str, int], ...] = ()  # (job, partition) with URLs to spill or to call back
 
 
 class StaleLease(FrontierError):
@@ -75,6 +90,7 @@ class Frontier:
         self.registry = registry
         self.partitions = partitions
         self._secret = secret
+        self.tails = Tails(driver)
         self.now = ""  # ms as text, for tests and simulation; "" is the server's time
 
     @classmethod
@@ -99,33 +115,54 @@ class Frontier:
 
     # -- URLs in
 
-    def place(self, url: Url) -> tuple[int, str]:
-        """(partition, fingerprint) of a URL."""
-        return partition(url.domain, self.partitions), str(fingerprint(url.key, self._secret))
+    def place(self, url: Url, visit: int = 1) -> tuple[int, str]:
+        """(partition, fingerprint) of a URL's visit; a later visit is another one to the filter."""
+        key = url.key if visit == 1 else f"{url.key} {visit}"
+        return partition(url.domain, self.partitions), str(fingerprint(key, self._secret))
 
     async def add(
-        self, job: str, offers: Iterable[tuple[Url, CrawlRequest]], *, force: bool = False
+        self, job: str, offers: Iterable[Offer], *, force: bool = False, limits: Limits = _LIMITS
     ) -> Added:
-        """Offer URLs to a job: those not seen before are queued; with ``force``, all."""
-        groups: dict[int, list[str]] = defaultdict(list)
-        for url, request in offers:
-            p, fp = self.place(url)
-            packed = entry.pack(request, fp, url.host)
-            groups[p] += [fp, url.host, str(request.priority), packed]
+        """Offer URLs to a job: those not seen before are queued; with ``force``, all.
+
+        Beyond the limits URLs are spilled, or refused for now: nothing is dropped.
+        """
+        flags = ("f" if force else "") + ("n" if limits.newest_first else "")
+        bounds = [limits.buffer, limits.host_budget, limits.domain_budget, limits.domain_hosts]
         calls: list[Call] = []
-        where: list[int] = []
-        for p, flat in groups.items():
-            for i in range(0, len(flat), 4 * CHUNK):
-                args = [self.now, job, "1" if force else "", *flat[i : i + 4 * CHUNK]]
-                calls.append(("add", keys.tag(p), args))
-                where.append(p)
-        accepted = known = 0
+        sent: list[Batch] = []
+        refused: list[Offer] = []
+        for batch in batches(offers, self.place):
+            cap = self._cap(batch.partition, limits.host_cap)
+            if cap is None:
+                refused += batch.offers()
+                continue
+            args = [self.now, job, flags, cap, *bounds, *batch.arguments()]
+            calls.append(("add", keys.home(batch.partition), args))
+            sent.append(batch)
+        known = 0
+        new: list[str] = []
         due: dict[int, float] = {}
-        for p, (codes, wait) in zip(where, await self._run(calls), strict=True):
-            accepted += codes.count(b"1")
+        laden: list[int] = []
+        for batch, (codes, wait, waiting) in zip(sent, await self._run(calls), strict=True):
             known += codes.count(b"0")
-            due[p] = max(0, wait) / 1000
-        return Added(accepted, known, due)
+            new += [fp for fp, code in zip(batch.fps(), codes.decode(), strict=True) if code == "1"]
+            due[batch.partition] = max(0, wait) / 1000
+            if waiting >= SEGMENT:
+                laden.append(batch.partition)
+            if b"2" in codes:
+                taken = zip(batch.offers(), codes.decode(), strict=True)
+                refused += [offer for offer, code in taken if code == "2"]
+        pause = RETRY_AFTER if refused else 0.0
+        return Added(len(new), known, due, frozenset(new), tuple(refused), pause, tuple(laden))
+
+    def _cap(self, p: int, cap: int) -> int | None:
+        """URLs per host that a partition's server has room for; None: for none at all."""
+        memory = self.driver.memory(keys.home(p))
+        share = memory.used / memory.limit if memory.limit else 0.0
+        if share >= HARD:
+            return None
+        return max(SHORT_HEAD, cap // 16) if cap and share >= SOFT else cap
 
     # -- leases
 
@@ -138,21 +175,31 @@ class Frontier:
         hosts: int,
         urls: int,
         ttl: float,
+        weights: Mapping[str, int] | None = None,
     ) -> Grant:
-        """Ask partitions for up to ``hosts`` hosts each, with up to ``urls`` URLs each."""
+        """Ask partitions for up to ``hosts`` hosts each, with up to ``urls`` URLs each.
+
+        Jobs share by ``weights`` (1 where it names none), counted in URLs.
+        """
         wanted, sent = list(partitions), boottime()
         args = [self.now, worker, uuid.uuid4().hex, int(ttl * 1000), hosts, urls, SLOW_MS, 32]
-        calls: list[Call] = [("lease", keys.tag(p), [*args, *jobs]) for p in wanted]
+        shares = [x for job in jobs for x in (job, (weights or {}).get(job, 1))]
+        calls: list[Call] = [("lease", keys.home(p), [*args, *shares]) for p in wanted]
         leases: list[Lease] = []
         due: dict[int, float | None] = {}
-        for p, reply in zip(wanted, await self._run(calls), strict=True):
+        laden: list[tuple[str, int]] = []
+        for p, reply in zip(wanted, await self._safely(calls), strict=True):
+            if reply is None:  # what was granted there comes back when its time is over
+                due[p] = RETRY_AFTER
+                continue
             due[p] = None if reply[1] < 0 else reply[1] / 1000
-            for host, job, token, state, entries in reply[2:]:
+            laden += [(job.decode(), p) for job in reply[2]]
+            for host, job, token, state, entries in reply[3:]:
                 name = host.decode()
                 found = tuple(entry.unpack(e.decode(), name) for e in entries)
                 lease = Lease(name, job.decode(), p, int(token), sent + ttl, _state(state), found)
                 leases.append(lease)
-        return Grant(tuple(leases), due)
+        return Grant(tuple(leases), due, tuple(laden))
 
     async def claim(
         self, worker: str, job: str, url: Url, *, ttl: float
@@ -160,22 +207,29 @@ class Frontier:
         """Lease the host of one URL that no queue holds; or the seconds until asking again."""
         p, sent = partition(url.domain, self.partitions), boottime()
         args = [self.now, worker, int(ttl * 1000), job, url.host]
-        token, wait, state = await self.driver.script("claim", keys.tag(p), args)
+        [reply] = await self._safely([("claim", keys.home(p), args)])
+        token, wait, state = reply or (0, RETRY_AFTER * 1000, b"")
         if not token:
             return None, wait / 1000
         return Lease(url.host, job, p, int(token), sent + ttl, _state(state)), 0.0
 
     async def renew(self, leases: Iterable[Lease], ttl: float) -> dict[Lease, Lease | None]:
-        """Move deadlines to ``ttl`` seconds from now; None for each lease that is lost."""
+        """Move deadlines to ``ttl`` seconds from now; None for each lease that is lost.
+
+        A lease whose server does not answer, or whose replica did not confirm, stays as it is.
+        """
         groups: dict[int, list[Lease]] = defaultdict(list)
         for lease in leases:
             groups[lease.partition].append(lease)
         sent, calls = boottime(), []
         for p, held in groups.items():
             flat = [x for lease in held for x in (lease.host, lease.token)]
-            calls.append(("renew", keys.tag(p), [self.now, int(ttl * 1000), *flat]))
+            calls.append(("renew", keys.home(p), [self.now, int(ttl * 1000), *flat]))
         out: dict[Lease, Lease | None] = {}
-        for held, reply in zip(groups.values(), await self._run(calls), strict=True):
+        for held, reply in zip(groups.values(), await self._safely(calls), strict=True):
+            if reply is None:
+                out.update(zip(held, held, strict=True))
+                continue
             for lease, code in zip(held, reply.decode(), strict=True):
                 out[lease] = replace(lease, expires=sent + ttl) if code == "1" else None
         return out
@@ -194,24 +248,34 @@ class Frontier:
         Returns the seconds until the job's next host in that partition (None: there is none).
         Raises StaleLease, FencedSegment; nothing has changed then.
         """
-        args: list[Any] = [
-            self.now,
-            lease.host,
-            lease.token,
-            int(free),
-            max(0, math.ceil(wait * 1000)),
-            round(state.delay * 1000),
-            msgspec.msgpack.encode(state),
-            state.blocked_reason,
+        told = await self.report_all([Report(lease, results, state, wait, free)])
+        if isinstance(told[0], FrontierError):
+            raise told[0]
+        return told[0]
+
+    async def report_all(
+        self, reports: Sequence[Report]
+    ) -> list[float | StaleLease | FencedSegment | None]:
+        """Many reports, one call per partition; each with what :meth:`report` returns or raises."""
+        groups: dict[int, list[int]] = defaultdict(list)
+        for i, report in enumerate(reports):
+            groups[report.lease.partition].append(i)
+        calls: list[Call] = [
+            ("report", keys.home(p), [self.now, *(x for i in at for x in _told(reports[i]))])
+            for p, at in groups.items()
         ]
-        for r in results:
-            args += [r.fp, _ACTIONS[r.action], r.segment, r.reason, round(r.wait * 1000)]
-        code, due = await self.driver.script("report", keys.tag(lease.partition), args)
-        if code == 0:
-            raise StaleLease(f"the lease of {lease.host} is lost")
-        if code < 0:
-            raise FencedSegment(f"a segment of the lease of {lease.host} was given up by recovery")
-        return None if due < 0 else due / 1000
+        out: list[float | StaleLease | FencedSegment | None] = [None] * len(reports)
+        for at, reply in zip(groups.values(), await self._run(calls), strict=True):
+            for i, code, due in zip(at, reply[::2], reply[1::2], strict=True):
+                host = reports[i].lease.host
+                if code == 0:
+                    out[i] = StaleLease(f"the lease of {host} is lost")
+                elif code < 0:
+                    text = f"a segment of the lease of {host} was given up by recovery"
+                    out[i] = FencedSegment(text)
+                else:
+                    out[i] = None if due < 0 else due / 1000
+        return out
 
     # -- segments
 
@@ -221,7 +285,7 @@ class Frontier:
         Raises FencedSegment when recovery has given it up.
         """
         wanted = list(partitions)
-        replies = await self._run([("seal", keys.tag(p), [self.now, segment]) for p in wanted])
+        replies = await self._run([("seal", keys.home(p), [self.now, segment]) for p in wanted])
         out: dict[int, list[str]] = {}
         for p, (held, fps) in zip(wanted, replies, strict=True):
             if not held:
@@ -232,7 +296,7 @@ class Frontier:
     async def settle(self, segment: str, partitions: Iterable[int]) -> None:
         """Count a committed segment's URLs as finished. The caller has seen the commit."""
         for p in partitions:
-            while await self.driver.script("settle", keys.tag(p), [self.now, segment, SETTLE]):
+            while await self.driver.script("settle", keys.home(p), [self.now, segment, SETTLE]):
                 pass
 
     async def requeue(self, segment: str, *, aborted: bool) -> int | None:
@@ -246,18 +310,24 @@ class Frontier:
             left = 1
             while left:
                 args = [self.now, segment, SETTLE, int(aborted)]
-                left, n = await self.driver.script("requeue", keys.tag(p), args)
+                left, n = await self.driver.script("requeue", keys.home(p), args)
                 if left < 0:
                     return None
                 total += n
         return total
+
+    async def retire(self) -> None:
+        """Before the server is stopped in order: with nothing leased it needs no quarantine."""
+        for p in range(self.partitions):
+            if not await self.driver.command("ZCARD", f"{keys.tag(p)}:l"):
+                await self.driver.command("HDEL", keys.home(p), "run")
 
     # -- looking
 
     async def stats(self, job: str) -> FrontierStats:
         """Where a job's URLs are, summed over partitions (not a snapshot: they move meanwhile)."""
         calls: list[Call] = [
-            ("status", keys.tag(p), [self.now, job]) for p in range(self.partitions)
+            ("status", keys.home(p), [self.now, job]) for p in range(self.partitions)
         ]
         sums: dict[str, int] = defaultdict(int)
         hosts, due = [0, 0, 0], None
@@ -267,11 +337,12 @@ class Frontier:
             hosts = [hosts[0] + ready, hosts[1] + leased, hosts[2] + waiting]
             if wait >= 0:
                 due = wait / 1000 if due is None else min(due, wait / 1000)
-        parts = ("accepted", "queued", "leased", "pending", "waiting", "done", "seen")
         dropped = {name[2:]: n for name, n in sums.items() if name.startswith("d:")}
+        demoted = {name[8:]: n for name, n in sums.items() if name.startswith("demoted:")}
         return FrontierStats(
-            **{name: sums[name] for name in parts},
+            **{name: sums[name] for name in _COUNTED},
             dropped=dropped,
+            demoted=demoted,
             refetched=sums["refetch"],
             finished=sums["finished"],
             hosts_ready=hosts[0],
@@ -287,10 +358,10 @@ class Frontier:
             first, page = 0, 500
             while True:
                 args = [self.now, job, first, page]
-                hosts, retries, flat = await self.driver.script("unreached", keys.tag(p), args)
+                found, flat = await self.driver.script("unreached", keys.home(p), args)
                 for reason, n in _pairs(flat):
                     sums[reason or default] += int(n)
-                if max(hosts, retries) < page:
+                if found < page:
                     break
                 first += page
         return dict(sums)
@@ -308,8 +379,32 @@ class Frontier:
         key = keys.robots(partition(url.domain, self.partitions), f"{url.scheme}://{url.host}")
         await self.driver.command("SET", key, copy, "PX", max(1, int(seconds * 1000)))
 
+    async def _safely(self, calls: Sequence[Call]) -> list[Any]:
+        """Replies that a failover cannot take back, None for others; an error when all failed."""
+        replies = await self.driver.each(calls, replicated=True) if calls else []
+        if replies and all(reply.error is not None for reply in replies):
+            assert replies[0].error is not None  # noqa: S101 - for the type checker
+            raise replies[0].error
+        return [reply.value if reply.safe else None for reply in replies]
+
     async def _run(self, calls: Sequence[Call]) -> list[Any]:
         return await self.driver.scripts(calls) if calls else []
+
+
+def _told(report: Report) -> list[Any]:
+    args: list[Any] = [
+        report.lease.host,
+        report.lease.token,
+        int(report.free),
+        max(0, math.ceil(report.wait * 1000)),
+        round(report.state.delay * 1000),
+        msgspec.msgpack.encode(report.state),
+        report.state.blocked_reason,
+        len(report.results),
+    ]
+    for r in report.results:
+        args += [r.fp, _ACTIONS[r.action], r.segment, r.reason, round(r.wait * 1000)]
+    return args
 
 
 def _state(blob: bytes) -> HostState:

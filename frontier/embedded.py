@@ -131,11 +131,21 @@ class EmbeddedServer:
         )
         _wait(self._process, path, log)
         self.url = f"unix://{path}"
+        (self._directory / "url").write_text(self.url)
 
     def _unlock(self) -> None:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def running(directory: Path) -> str | None:
+    """The URL of the server that is running in a directory; None where none is."""
+    try:
+        url = (directory / "url").read_text()
+    except OSError:
+        return None
+    return url if _answers(Path(url.removeprefix("unix://"))) else None
 
 
 def _wait(process: subprocess.Popen[bytes], path: Path, log: Path) -> None:

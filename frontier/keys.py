@@ -7,28 +7,46 @@ partition's names from the tag by the same table; `tests/frontier/test_keys.py` 
 ======================  ======  ===========================  ==========================================
 key                     type    written by                   what, and how long
 ======================  ======  ===========================  ==========================================
-{f}:m                   hash    every script                 tok: last token; hi: highest time seen, ms
+{f}:m                   hash    every script                 hi: highest time seen, ms; tok: last token;
+                                                             vt: service so far; run, ttl, quiet: of the
+                                                             server's restarts; of:<job>: buffer offset
 {f}:s:<job>:<bucket>    set     add                          seen fingerprints (intset); life of the job
 {f}:c:<job>             hash    every script                 counters; sn, sb: seen size and buckets
-{f}:r:<job>             zset    add, lease, report, requeue  hosts with queued URLs, by ready time, ms
+{f}:a:<job>             hash    add                          accepted per host, per .domain; #.domain: hosts
+{f}:d                   hash    lease                        URLs served per job, over its weight
+{f}:r:<job>             zset    add, lease, report, requeue  hosts with URLs of classes 0-2, by ready ms
+{f}:rs:<job>            zset    the same                     hosts with URLs of class 3 alone
 {f}:w:<job>             zset    report, lease                ``host LF entry`` waiting for a retry, by ms
-{f}:q:<job>:<c>:<host>  list    add, lease, report, requeue  entries of priority class c, oldest first
+{f}:q:<job>:<c>:<host>  list    add, lease, report, refill   entries of priority class c, oldest first
 {f}:h:<host>            hash    lease, report, renew, claim  t ready ms, d delay ms, s state, b blocked
                                                              reason; while leased: k token, j job,
-                                                             w worker, x deadline ms; want ms: claimed till then
+                                                             w worker, x deadline ms; want ms: claimed till
+                                                             then; line, turn: other jobs that wait
 {f}:u:<host>            hash    lease, report                leased entries by fingerprint; lease's life
 {f}:l                   zset    lease, renew, report, claim  leased hosts by deadline, ms
+{f}:o:<job>             list    add, spilled                 ``class LF host LF entry`` to be spilled
+{f}:v:<job>             hash    add, refill                  spilled URLs by ``class LF host``
+{f}:y:<job>             zset    lease, wanted                hosts to refill, by ms
+{f}:z:<job>:<c>:<host>  list    spilled, refill              cursors ``segment TAB total TAB consumed``
+{f}:zs:<job>            hash    spilled, refill              URLs left in each spilled segment
+{f}:zd:<job>            zset    refill, forget               used up spilled segments, by ms of deletion
+{f}:zq:<job>            list    refill                       cursors of unreadable spilled segments
 {f}:p:<segment>         hash    report, settle, requeue      ``reason LF host LF entry`` by fingerprint,
                                                              until the segment is settled
 {f}:g                   hash    report, seal, requeue        segment -> state (o|s|x) LF job
 {f}:e:<worker>          hash    lease                        last grant and its request id; a lease's life
+{f}:tp:<job>:<host>     hash    tally                        `rank pages new` by pattern of path, at most 96;
+                                                             a week after its last change
+{f}:tq:<job>:<host>     hash    tally                        `rank queries 0 marks` by path, at most 32;
+                                                             a week after its last change
 {f}:b:<authority>       string  put_robots                   robots.txt copy (msgpack); a day
-{g}:meta                hash    open                         schema, partitions, secret; for ever
+{g}:meta                hash    open, load                   schema, partitions, secret; for ever;
+                                                             unfinished: import or rebuild, meanwhile
 {g}:jobs                set     create_job                   ids of all jobs
-{g}:job:<job>           hash    create_job, move_job ...     spec, region, state, reason, epoch, credit ...
+{g}:job:<job>           hash    create_job, move_job ...     spec, region, state, epoch, credit, swept ...
 {g}:stats:<job>         hash    count                        what workers count: visits, bytes, errors
 {g}:workers             zset    beat                         workers by the end of their heartbeat, ms
-{g}:segments            hash    open_segment, stage, forget  segment -> {job, worker, staged}
+{g}:segments            hash    open_segment, stage, forget  segment -> {job, worker, staged, settled}
 {g}:lock:<name>         string  lock, unlock                 a holder's token, with expiry
 ======================  ======  ===========================  ==========================================
 
@@ -41,7 +59,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA: Final = "1"
+SCHEMA: Final = "2"
 META: Final = "{g}:meta"
 JOBS: Final = "{g}:jobs"
 WORKERS: Final = "{g}:workers"
@@ -49,8 +67,13 @@ SEGMENTS: Final = "{g}:segments"
 
 
 def tag(partition: int) -> str:
-    """The prefix of all keys of a partition; also the key scripts are routed by."""
+    """The prefix of all keys of a partition."""
     return f"{{f{partition}}}"
+
+
+def home(partition: int) -> str:
+    """A partition's own record; also the key that its scripts are routed by."""
+    return f"{{f{partition}}}:m"
 
 
 def counters(partition: int, job: str) -> str:

@@ -6,6 +6,7 @@ All are frozen: a worker decides, the frontier stores. Times are in seconds unle
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,6 +25,12 @@ REASONS: Final = frozenset(
         "redirect-limit",  # more redirect hops than the job allows
         "redirect-loop",  # a redirect to itself
         "poison",  # its worker died on it too often
+        "trap-depth",  # more path segments than the job's max_path_depth
+        "trap-repeats",  # a path that repeats itself more than max_repeats times
+        # why an accepted URL waits in the slow class: it may be part of a trap
+        "trap-query",  # its path has had too many kinds of queries, or too many queries
+        "stale-prefix",  # pages like it held next to nothing new
+        "host-explosion",  # its registered domain has too many hosts
         # the fetch
         "dns-nxdomain",
         "dns-servfail",
@@ -65,12 +72,21 @@ REASONS: Final = frozenset(
         "size-limit",
         "cancelled",
         "max-wait",
+        "spill-damaged",  # its spilled segment cannot be read; kept aside
     }
 )
 
 
 class FrontierError(Exception):
     """Base of what the frontier raises; the message is one line fit for an operator."""
+
+
+class FrontierBusy(FrontierError):
+    """It takes no more URLs for now (memory, a full spill buffer, a partition on its way)."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after  # seconds after which to ask again
 
 
 class FrontierFull(FrontierError):
@@ -89,8 +105,21 @@ class CrawlRequest:
     via: str = ""  # the URL it was found on; empty for seeds
     attempts: int = 0  # contacts made so far
     losses: int = 0  # leases that ended without a word while it was out
-    priority: int = 2  # class: 0 seeds, redirects, retries; 1 sitemaps, shallow; 2 deep
+    priority: int = 2  # class: 0 seeds, redirects, retries; 1 sitemaps, shallow; 2 deep; 3 slow
     reason: str = ""  # why its last attempt failed; empty at first
+    extra: str = ""  # the URL's own luggage (JSON by convention; no tab or line end; <= 64 KB)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a job in the frontier, and in which order it goes; one per job."""
+
+    host_cap: int = 1000  # URLs per host kept in Redis, the rest is spilled; 0: no cap
+    buffer: int = 4096  # spilled URLs per partition that may wait for the store
+    host_budget: int = 0  # accepted URLs per host before more are demoted; 0: none
+    domain_budget: int = 0  # the same per registered domain
+    domain_hosts: int = 0  # hosts per registered domain before those of more are demoted; 0: none
+    newest_first: bool = False  # depth first: the newest URL of a class goes first
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +207,46 @@ class UrlResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """What a lease's holder has to say: about its URLs, the host, and whether it gives it back."""
+
+    lease: Lease
+    results: Sequence[UrlResult]
+    state: HostState  # of the host, from now on
+    wait: float  # seconds until it may be contacted again
+    free: bool  # the host is given back
+
+
+@dataclass(frozen=True, slots=True)
+class SpillItem:
+    """One URL in a job's spill buffer."""
+
+    cls: int  # its class
+    host: str
+    entry: bytes  # as it was queued
+
+
+@dataclass(frozen=True, slots=True)
+class SpillBatch:
+    """The front of a job's spill buffer in a partition."""
+
+    offset: int  # items ever trimmed before it; fences what is done with it
+    items: tuple[SpillItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefillWant:
+    """A host whose spilled URLs are wanted back, and where the next ones are."""
+
+    host: str
+    cls: int  # the class to refill
+    segment: str  # "": still in the buffer
+    total: int  # URLs of the host and class in the segment
+    consumed: int  # of these, how many came back before
+    room: int  # how many may come now
+
+
+@dataclass(frozen=True, slots=True)
 class FrontierStats:
     """Where a job's accepted URLs are; the parts add up to ``accepted``."""
 
@@ -186,9 +255,12 @@ class FrontierStats:
     leased: int = 0
     pending: int = 0
     waiting: int = 0
+    spilled: int = 0  # in the buffer or the store; quarantined ones among them
+    quarantined: int = 0  # of the spilled: their segment is damaged or gone
     done: int = 0
     dropped: dict[str, int] = field(default_factory=dict)  # reason -> count
     finished: int = 0  # done and dropped
+    demoted: dict[str, int] = field(default_factory=dict)  # into the slow class, reason -> count
     seen: int = 0  # offers refused because the URL was known
     refetched: int = 0  # taken back from segments whose owner died
     hosts_ready: int = 0

@@ -65,6 +65,8 @@ TABLE: Final[dict[str, Rule]] = {
     "blocked-address": _NO_CONTACT,
     "no-contact": _NO_CONTACT,
     "poison": _NO_CONTACT,
+    "trap-depth": _NO_CONTACT,
+    "trap-repeats": _NO_CONTACT,
     # The host waits until robots.txt can be had; its URLs wait with it, however long.
     "robots-unreachable": Rule("neutral", attempts=UNBOUNDED, contact=False),
     "redirect-limit": _UNUSABLE,

@@ -37,6 +37,7 @@ class SegmentRecord:
     job: str  # whose pages
     worker: str  # who writes it
     staged: bool = False  # its files and manifest are in the store
+    settled: bool = False  # committed and settled; only its outlinks are not all in yet
 
 
 class Registry:
@@ -50,7 +51,7 @@ class Registry:
         where = redact(self._driver.url)
         meta = await self._hash(keys.META)
         if not meta:
-            if not self._driver.cluster and await self._driver.command("DBSIZE"):
+            if await self._driver.command("DBSIZE"):
                 raise FrontierError(
                     f"the database at {where} holds something that is not Comity's: "
                     "use an empty one"
@@ -63,9 +64,18 @@ class Registry:
                 "secret",
                 secrets.token_hex(16),
             )
+            # A partition's record first: where it is missing later, its state has been lost.
+            for p in range(partitions):
+                await self._driver.command("HSETNX", keys.home(p), "hi", 0)
             for name, value in zip(fields[::2], fields[1::2], strict=True):
                 await self._driver.command("HSETNX", keys.META, name, value)
             meta = await self._hash(keys.META)
+        if "unfinished" in meta:
+            what = meta["unfinished"].decode()
+            raise FrontierError(
+                f"the database at {where} is what an interrupted {what} left: empty it, "
+                f"then {what} again"
+            )
         if meta["schema"] != keys.SCHEMA.encode():
             raise FrontierError(
                 f"the frontier at {where} has schema {meta['schema'].decode()}, not {keys.SCHEMA}"
@@ -77,6 +87,13 @@ class Registry:
                 f"set partitions to {there}"
             )
         return partitions, bytes.fromhex(meta["secret"].decode())
+
+    async def unfinished(self, what: str) -> None:
+        """Let nobody open this frontier until "" says that it is whole."""
+        if what:
+            await self._driver.command("HSET", keys.META, "unfinished", what)
+        else:
+            await self._driver.command("HDEL", keys.META, "unfinished")
 
     # -- jobs
 
@@ -102,6 +119,11 @@ class Registry:
             return None
         state, reason, epoch, seeded, started = (value.decode() for value in found)
         return JobRecord(name, state, reason, int(epoch), seeded == "1", float(started))
+
+    async def swept(self, name: str) -> bytes:
+        """How far the recrawls of a job have come, as ``move_job(swept=...)`` noted; may be b""."""
+        found: bytes | None = await self._driver.command("HGET", keys.job(name), "swept")
+        return found or b""
 
     async def job_spec(self, name: str) -> tuple[bytes, bytes]:
         """What :meth:`create_job` was given: (spec, region)."""
@@ -195,6 +217,11 @@ class Registry:
     async def drop_segment(self, segment: str) -> None:
         """Forget a settled or requeued segment."""
         await self._driver.command("HDEL", keys.SEGMENTS, segment)
+
+    async def segment(self, segment: str) -> SegmentRecord | None:
+        """One segment; None once it is settled or requeued."""
+        found = await self._driver.command("HGET", keys.SEGMENTS, segment)
+        return None if found is None else msgspec.msgpack.decode(found, type=SegmentRecord)
 
     async def segments(self) -> dict[str, SegmentRecord]:
         """All segments not yet settled."""

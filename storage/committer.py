@@ -14,17 +14,20 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
+from storage import warc
 from storage.blob import BlobNotFound, BlobStore, StorageError, StorageUnavailable
 from storage.layout import Layout, segment_time
+from storage.sealing import read_links
 from storage.segment import Manifest
 from storage.table import TRANSACTION_DAYS, CommitConflict, PagesTable, Snapshot
 
 _T = TypeVar("_T")
 
+KEPT: Final = 3_600.0  # seconds for which a settled segment's manifest and outlinks are kept
 ABORTED: Final = 0  # transaction versions
 COMMITTED: Final = 1
 _ATTEMPTS: Final = 12  # looks at the table before a commit gives up for now
@@ -76,8 +79,8 @@ class Committer:
                     f"segment {manifest.segment} is of {manifest.workspace}/{manifest.job}, "
                     f"not of {self._layout.prefix}"
                 )
-        fresh = {m.segment: m for m in manifests if not _expired(m.segment)}
-        expired = tuple(m.segment for m in manifests if m.segment not in fresh)
+        fresh = {m.segment: m for m in manifests if not expired(m.segment)}
+        old = tuple(m.segment for m in manifests if m.segment not in fresh)
 
         def attempt(snapshot: Snapshot) -> CommitResult:
             known = {segment: snapshot.transaction(segment) for segment in fresh}
@@ -89,17 +92,17 @@ class Committer:
                 committed=tuple(new),
                 already=tuple(s for s, version in known.items() if version == COMMITTED),
                 aborted=tuple(s for s, version in known.items() if version == ABORTED),
-                expired=expired,
+                expired=old,
             )
 
-        return self._until_no_conflict(attempt) if fresh else CommitResult(expired=expired)
+        return self._until_no_conflict(attempt) if fresh else CommitResult(expired=old)
 
     def abort(self, segment: str) -> bool:
         """Make sure that ``segment`` is never committed; False if it is committed already.
 
         Only after True may its URLs be fetched again.
         """
-        if _expired(segment):
+        if expired(segment):
             raise StorageError(
                 f"segment {segment} is too old to abort: the table remembers "
                 f"{TRANSACTION_DAYS} days of commits"
@@ -117,19 +120,72 @@ class Committer:
         """Whether its rows are in the table now."""
         return self._table.snapshot().transaction(segment) == COMMITTED
 
-    def staged(self) -> Iterator[Manifest]:
-        """Manifests of staged segments that nobody has forgotten yet, oldest first."""
-        for blob in self._store.list(self._layout.staged):
-            try:
-                yield Manifest.from_json(self._store.get(blob.key))
-            except BlobNotFound:
-                continue  # forgotten by another while we list
-            except StorageError as error:
-                raise type(error)(f"{blob.key}: {error}") from error
+    def manifest(self, segment: str) -> Manifest | None:
+        """The manifest of a staged segment that is not settled; None when there is none."""
+        return self._read(self._layout.manifest_key(segment))
 
-    def forget(self, segment: str) -> None:
-        """Delete the manifest, once its URLs are settled (or it was aborted)."""
-        self._store.delete(self._layout.manifest_key(segment))
+    def staged(self) -> Iterator[Manifest]:
+        """Manifests of staged segments that are not settled, oldest first."""
+        for blob in self._store.list(self._layout.staged):
+            found = self._read(blob.key)
+            if found is not None:  # else settled by another while we list
+                yield found
+
+    def outlinks(self, manifest: Manifest, most: int) -> Iterator[list[Any]]:
+        """The links that travel with a segment, in batches of ``most`` or a page's more."""
+        if manifest.outlinks is None:
+            return
+        data = self._store.get(manifest.outlinks.key)
+        if warc.digest(data) != manifest.outlinks.digest:
+            raise StorageError(f"{manifest.outlinks.key} is damaged: its digest is another")
+        yield from read_links(data, most)
+
+    def forget(self, manifest: Manifest) -> None:
+        """Its URLs are settled and its outlinks are in: what is left of it waits for `tidy`."""
+        self._store.put(self._layout.settled_key(manifest.segment), manifest.to_json())
+        self._store.delete(self._layout.manifest_key(manifest.segment))
+
+    def discard(self, manifest: Manifest) -> None:
+        """It was aborted: delete what it had staged, which no row refers to."""
+        if manifest.outlinks is not None:
+            self._store.delete(manifest.outlinks.key)
+        for file in manifest.files:
+            self._store.delete(self._layout.data_key(file.path))
+        self._store.delete(manifest.warc_key)
+        self._store.delete(self._layout.manifest_key(manifest.segment))
+
+    def tidy(self, registered: Callable[[], Container[str]], age: float = KEPT) -> None:
+        """Delete what settled segments left ``age`` seconds ago, and what nobody knows.
+
+        ``registered`` tells which segments somebody will commit; it is asked after the look at the
+        store, as a segment is registered before it puts anything there. A staged one that is not
+        was lost by the frontier, with the pending state of its URLs: it is aborted.
+        """
+        staged, recent = list(self.staged()), list(self._store.list(self._layout.recent))
+        known = registered()
+        for manifest in staged:
+            if manifest.segment in known or expired(manifest.segment):
+                continue
+            if self.abort(manifest.segment):
+                self.discard(manifest)
+            else:
+                self.forget(manifest)
+        settled = {blob.key: blob.modified for blob in recent}
+        for blob in recent:  # a segment's ".json" comes before its ".links.zst"
+            segment = blob.key.rpartition("/")[2].removesuffix(".json").removesuffix(".links.zst")
+            since = settled.get(self._layout.settled_key(segment))
+            if segment in known or time.time() - (since or blob.modified) < age:
+                continue
+            self._store.delete(self._layout.links_key(segment))
+            self._store.delete(self._layout.settled_key(segment))
+
+    def _read(self, key: str) -> Manifest | None:
+        try:
+            return Manifest.from_json(self._store.get(key))
+        except BlobNotFound:
+            return None
+        except StorageError as error:
+            raise type(error)(f"{key}: {error}") from error
 
     def _until_no_conflict(self, attempt: Callable[[Snapshot], _T]) -> _T:
         if not self._prepared:
@@ -144,5 +200,6 @@ class Committer:
         )
 
 
-def _expired(segment: str) -> bool:
+def expired(segment: str) -> bool:
+    """Whether the table may have forgotten what became of a segment: nobody may touch it now."""
     return time.time() - segment_time(segment).timestamp() > _OLDEST

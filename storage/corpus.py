@@ -72,6 +72,11 @@ class Corpus:
             wanted = f" of job {job!r}" if job else ""
             raise StorageError(f"no corpus{wanted} in {root}: it has no table of pages (yet)")
 
+    @property
+    def store(self) -> BlobStore:
+        """Where the corpus is; rows' file names are relative to its root. Closed with this."""
+        return self._store
+
     def __enter__(self) -> Corpus:
         return self
 

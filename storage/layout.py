@@ -2,7 +2,9 @@
 
     <workspace>/<job>/warc/YYYY/MM/DD/<segment>.warc.gz    raw exchanges
     <workspace>/<job>/pages/                               Delta table, data files staged inside it
-    <workspace>/<job>/staged/<segment>.json                manifests of staged, uncommitted segments
+    <workspace>/<job>/staged/<segment>.json                manifests of staged, unsettled segments
+    <workspace>/<job>/recent/<segment>.links.zst           their outlinks, and for an hour longer
+    <workspace>/<job>/recent/<segment>.json                manifests settled within an hour
 
 Invariant kept: no name given by a user can leave its workspace and job.
 """
@@ -59,6 +61,17 @@ class Layout:
 
     def manifest_key(self, segment: str) -> str:
         return f"{self.staged}/{segment}.json"
+
+    @property
+    def recent(self) -> str:
+        return f"{self.prefix}/recent"
+
+    def settled_key(self, segment: str) -> str:
+        """Of a manifest whose URLs are settled."""
+        return f"{self.recent}/{segment}.json"
+
+    def links_key(self, segment: str) -> str:
+        return f"{self.recent}/{segment}.links.zst"
 
 
 def new_segment_id(worker: str, now: float) -> str:

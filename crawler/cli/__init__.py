@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "crawl": "Crawl the web from URLs into WARC files and a table of pages.",
     "fetch": "Fetch one page: robots verdict, headers, text, links, signals.",
     "corpus": "Look into a stored corpus.",
+    "frontier": "Look into a frontier: what waits and why; check, move, rebuild it.",
     "config": "Show every setting and where its value came from.",
     "worker": "Join a fleet: serve every runnable job of a Redis.",
     "demo": "Crawl or serve the bundled web; no network needed.",

@@ -2,7 +2,7 @@
 
 One pass over the partitions is not a snapshot, as links cross between them meanwhile. So a job is
 complete after two equal passes in a row with all seeds in, and ends by a compare-and-set: anybody
-may look, it ends once.
+may look, it ends once. A job that visits again is never complete: it ends at its bounds.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Pass:
     finished: int
     held: int  # leased or pending: somebody is at work on them
     next_ready: float | None  # seconds until a host or a retry is due
+    aside: int = 0  # spilled URLs that cannot be read
 
 
 def look(record: JobRecord, stats: FrontierStats) -> Pass:
@@ -37,6 +38,7 @@ def look(record: JobRecord, stats: FrontierStats) -> Pass:
         stats.finished,
         stats.leased + stats.pending,
         stats.next_ready,
+        stats.quarantined,
     )
 
 
@@ -69,11 +71,14 @@ def ended(
     )
     if not same:
         return None
-    if now.accepted == now.finished:
+    again = spec.recrawl != "off"  # then nothing is ever left for good: only bounds end it
+    if now.accepted == now.finished and not again:
         return ""
+    if now.aside and now.accepted == now.finished + now.aside and not again:
+        return "spill-damaged"
     if credit is not None and credit <= 0:
         return "max-pages"
-    if now.next_ready is not None and now.next_ready > spec.max_wait:
+    if not again and now.next_ready is not None and now.next_ready > spec.max_wait:
         return "max-wait"
     return None
 
@@ -101,34 +106,45 @@ class Ending:
         self._name = name
         self._before: dict[str, Pass] = {}
 
-    async def watch(self, context: Watched) -> None:
-        """One look at a job; ends it, or lets it drain when a bound is reached."""
+    async def watch(self, context: Watched) -> bool:
+        """One look at a job; ends it, or lets it drain when a bound is reached.
+
+        Returns whether this very look has completed it.
+        """
         registry, job, spec = self._frontier.registry, context.name, context.spec
         record = await registry.job(job)
         if record is None or record.state not in ("running", "draining"):
             self._before.pop(job, None)
-            return
+            return False
         if not await registry.lock(f"end:{job}", self._name, 5.0):
             self._before.pop(job, None)
-            return
+            return False
         if record.state == "running":
             counted = await registry.counted(job)
             if reason := bound_reached(spec, record, counted, time.time()):
                 await registry.move_job(
                     job, ("running",), at_epoch=record.epoch, state="draining", reason=reason
                 )
-                return
+                return False
         # Credit first: it is taken under a lease, so whoever had some by now is seen to hold it.
         credit, refunds = await registry.credit(job)
         now = look(record, await self._frontier.stats(job))
         over = ended(spec, record, self._before.get(job), now, credit)
         self._before[job] = now
         if over is None or (over == "max-pages" and await self._refunded(context, refunds)):
-            return
+            return False
         state = "paused" if over == "interrupted" else "completed"
-        await registry.move_job(
+        if await self._open(job, state):
+            return False
+        moved = await registry.move_job(
             job, ("running", "draining"), at_epoch=record.epoch, state=state, reason=over
         )
+        return moved and state == "completed"
+
+    async def _open(self, job: str, state: str) -> bool:
+        """Whether segments of it are on their way; a pause need not wait for their outlinks."""
+        records = (await self._frontier.registry.segments()).values()
+        return any(r.job == job and not (r.settled and state == "paused") for r in records)
 
     async def _refunded(self, context: Watched, refunds: int) -> bool:
         """Give back what the budget lost with dead workers; nothing is held now, so it is exact."""

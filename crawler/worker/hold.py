@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from scrapy import Request
 
 from crawler.fetch.exchange import Exchange, FetchError, LeaseError
+from crawler.recrawl import conditions
 from crawler.worker.visit import Answer, Visit
 from frontier import policy
 from frontier.client import boottime
@@ -61,7 +62,7 @@ class Hold:
             visit.url.url,
             callback=self.worker.spider.parse_visit,
             errback=self.worker.spider.failed_visit,
-            headers=self.job.headers,
+            headers=self.job.headers | conditions(visit.request.extra),
             dont_filter=True,
             meta={
                 "visit": visit,

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from crawler.job import JobSpec, is_public_host, politeness
+from crawler.job import JobSpec, is_public_host, limits, politeness
+from crawler.recrawl import Schedule, schedule
 from crawler.scope import Scope
+from crawler.spill import SpillObjects
 from dedupe.index import DedupeIndex
 from frontier.client import Frontier
 from frontier.model import FrontierError, Politeness
 from frontier.registry import ENDED, JobRecord
+from frontier.spill import Spiller
 from frontier.url import Url
 from storage.blob import BlobStore, StorageError, open_store
 from storage.committer import Committer
@@ -46,6 +49,8 @@ class JobContext:
     committer: Committer  # adds segments to its table
     dedupe: DedupeIndex | None  # None: the job does not look for duplicates
     links: Links  # its way into the frontier
+    spiller: Spiller  # moves what Redis has no room for
+    schedule: Schedule | None = None  # None: every URL is visited once
     state: str = "running"  # last seen in the registry
     paying: asyncio.Lock = field(default_factory=asyncio.Lock)  # one credit request at a time
     counts: Counter[str] = field(default_factory=Counter)  # not yet added to the registry's
@@ -83,6 +88,7 @@ def request_headers(spec: JobSpec) -> dict[str, str]:
 async def make_context(frontier: Frontier, record: JobRecord) -> JobContext:
     """Everything a worker needs of a job; StorageError when its store cannot be opened."""
     from crawler.worker.links import Links
+    from crawler.worker.watch import Watch
 
     stored, region = await frontier.registry.job_spec(record.name)
     spec = JobSpec.model_validate_json(stored)
@@ -90,6 +96,7 @@ async def make_context(frontier: Frontier, record: JobRecord) -> JobContext:
     layout = Layout(spec.workspace, spec.name)
     committer = Committer(store, layout)
     await asyncio.to_thread(committer.prepare)
+    counts: Counter[str] = Counter()
     return JobContext(
         name=record.name,
         state=record.state,
@@ -106,7 +113,17 @@ async def make_context(frontier: Frontier, record: JobRecord) -> JobContext:
         layout=layout,
         committer=committer,
         dedupe=DedupeIndex(frontier.driver.client, record.name) if spec.dedupe != "off" else None,
-        links=Links(frontier, record.name),
+        links=Links(
+            frontier, record.name, limits(spec), Watch(frontier, record.name, spec, counts)
+        ),
+        spiller=Spiller(
+            frontier.tails,
+            record.name,
+            SpillObjects(store, layout),
+            cap=limits(spec).host_cap,
+        ),
+        counts=counts,
+        schedule=schedule(spec),
     )
 
 
@@ -126,7 +143,11 @@ class Jobs:
 
     def runnable(self) -> list[str]:
         """Jobs to lease for."""
-        return [name for name, job in self.contexts.items() if job.state == "running"]
+        return [
+            name
+            for name, job in self.contexts.items()
+            if job.state == "running" and not job.links.crowded
+        ]
 
     async def refresh(self, busy: Callable[[], Collection[str]] = tuple) -> None:
         """Look at the registry: new jobs, changed states; forget ended ones that are not busy.

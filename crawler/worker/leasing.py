@@ -45,9 +45,13 @@ class Leasing:
             self._due[partition] = min(self._due[partition], now + wait)
         self._wake.set()
 
+    def holds(self, job: str) -> bool:
+        """Whether a host is held for a job."""
+        return any(turn.job.name == job for turn in self.turns.values())
+
     def idle(self, job: str) -> bool:
         """Whether nothing of a job is held, and none of its hosts can be leased at once."""
-        if any(turn.job.name == job for turn in self.turns.values()):
+        if self.holds(job):
             return False
         now = time.monotonic()
         if job not in self._jobs or self._resting.get(job, 0.0) > now:
@@ -84,7 +88,9 @@ class Leasing:
             hosts=min(HOSTS, max(1, room // len(partitions))),
             urls=URLS,
             ttl=self._worker.settings.lease_ttl,
+            weights={name: self._worker.jobs.contexts[name].spec.weight for name in jobs},
         )
+        self._worker.spilling.note(grant.laden)
         now = time.monotonic()
         for partition, wait in grant.due.items():
             self._due[partition] = now + (SWEEP if wait is None else min(wait, SWEEP))

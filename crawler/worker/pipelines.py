@@ -10,9 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from crawler.extract import Extracted, extract
+from crawler.recrawl import Before
 from crawler.sitemap import parse_sitemap
+from crawler.traps import endless
 from crawler.worker import rows
 from crawler.worker.jobs import JobContext
+from crawler.worker.links import packed
 from crawler.worker.spider import PageItem
 from dedupe.exact import digest, text_digest
 from dedupe.index import DedupeError, Document
@@ -49,6 +52,9 @@ class ExtractPipeline(_Pipeline):
     def process_item(self, item: PageItem) -> PageItem:
         """Fill in ``digest`` and ``extracted``."""
         exchange, found = item.exchange, item.found
+        found.before = Before.of(item.visit.request.extra)
+        if rows.not_modified(exchange, found):
+            return item
         found.digest = digest(exchange.payload)
         if item.visit.kind == "page":
             found.extracted = extract(exchange.payload, url=exchange.url, headers=exchange.headers)
@@ -80,7 +86,7 @@ class DedupePipeline(_Pipeline):
         return item
 
 
-class LinksPipeline(_Pipeline):
+class Outlinks:
     """Links, redirect targets and sitemap entries on their way to the frontier."""
 
     def process_item(self, item: PageItem) -> PageItem:
@@ -88,6 +94,7 @@ class LinksPipeline(_Pipeline):
         visit = item.visit
         if visit.kind == "robots":
             return item
+        self._watched(item)
         target = rows.redirect_target(item.exchange)
         if target is not None:
             self._redirect(item, target)
@@ -96,6 +103,12 @@ class LinksPipeline(_Pipeline):
         elif item.exchange.status == 200 and item.found.extracted is not None:
             self._page(item, item.found.extracted)
         return item
+
+    def _watched(self, item: PageItem) -> None:
+        """Note whether a page that was new to the job held anything new."""
+        visit, duplicate = item.visit, item.found.duplicate
+        if visit.job.links.watch and duplicate is not None and visit.request.visit == 1:
+            visit.job.links.watch.fetched(visit.url, new=not duplicate.kind)
 
     def _redirect(self, item: PageItem, target: str, base: str | None = None) -> None:
         """A redirect, or a meta refresh: the same depth, one hop more."""
@@ -135,7 +148,7 @@ class LinksPipeline(_Pipeline):
         if like.hops and url.key == item.visit.url.key:
             job.counts["skipped:redirect-loop"] += 1
             return
-        reason = job.refuses(url, like.depth)
+        reason = job.refuses(url, like.depth) or endless(url, job.spec)
         if reason is not None:
             job.counts[f"skipped:{reason}"] += 1
             return
@@ -145,9 +158,14 @@ class LinksPipeline(_Pipeline):
             like.kind,
             like.hops,
             via=item.exchange.url,
-            priority=like.priority,
+            priority=min(like.priority, job.spec.lowest_class),
         )
-        job.links.offer(url, request)
+        if job.links.offer(url, request):
+            item.found.outlinks.append(packed(request))
+
+
+class LinksPipeline(Outlinks, _Pipeline):
+    """The same as a step of the worker's."""
 
 
 class StorePipeline(_Pipeline):
@@ -160,7 +178,7 @@ class StorePipeline(_Pipeline):
         partition = self.worker.frontier.place(visit.url)[0]
         row = rows.answered(job, visit, exchange, found, visit.reason)
         raw = rows.raw_exchange(exchange, found)
-        record = PageRecord(row, visit.fp, partition, raw)
+        record = PageRecord(row, visit.fp, partition, raw, found.outlinks)
         segment = await self.worker.segments.append(job, record)
         count_page(job, item)
         visit.finish(UrlResult(visit.fp, "pending", segment, visit.reason))

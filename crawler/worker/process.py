@@ -13,6 +13,7 @@ import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,18 +22,22 @@ from scrapy.crawler import Crawler
 from crawler.config import LEASE_MARGIN, Settings
 from crawler.fetch.exchange import Exchange, FetchError
 from crawler.worker import STOPPED
+from crawler.worker.commits import Commits
 from crawler.worker.ending import Ending
 from crawler.worker.hold import Hold
 from crawler.worker.jobs import JobContext, Jobs
 from crawler.worker.leasing import Leasing
+from crawler.worker.recovery import Recovery
+from crawler.worker.recrawl import Sweeper
 from crawler.worker.robots import RobotsBook
 from crawler.worker.segments import Segments
 from crawler.worker.settings import scrapy_settings
 from crawler.worker.spider import ComitySpider
+from crawler.worker.spilling import Spilling
 from crawler.worker.turn import renewed
 from crawler.worker.visit import Visit
 from dedupe.index import DedupeError, DedupeFull
-from frontier.client import Frontier
+from frontier.client import Added, Frontier
 from frontier.model import FrontierError, FrontierFull
 from storage.blob import StorageError, StorageFull
 
@@ -61,8 +66,12 @@ class Worker:
         self._only = only
         self.jobs = Jobs(frontier, only, self.log)
         self.segments = Segments(self, spool)
+        self.commits = Commits(self)
+        self.recovery = Recovery(self, spool)
         self.robots = RobotsBook(self)
         self.leasing = Leasing(self)
+        self.spilling = Spilling(self)
+        self.sweeper = Sweeper(self)
         self.engine: ExecutionEngine
         self.spider: ComitySpider
         self._ending = Ending(frontier, self.id)
@@ -130,9 +139,11 @@ class Worker:
         tasks = [
             asyncio.create_task(self._every(self.settings.lease_ttl / 4, self._beat)),
             asyncio.create_task(self._every(0.05, self._push)),
-            asyncio.create_task(self._every(0.25, self._commit)),
+            asyncio.create_task(self._every(0.1, self.spilling.work)),
+            asyncio.create_task(self._every(0.25, self.commits.run)),
             asyncio.create_task(self._every(0.25, self._watch)),
-            asyncio.create_task(self._every(self.settings.lease_ttl / 8, self.segments.recover)),
+            asyncio.create_task(self._every(self.settings.lease_ttl / 8, self.recovery.run)),
+            asyncio.create_task(self._every(0.5, self.sweeper.sweep)),
         ]
         await self._stopped.wait()
         try:
@@ -176,16 +187,20 @@ class Worker:
     async def _push(self) -> None:
         for job in list(self.jobs.contexts.values()):
             if job.links.due:
-                job.links.on_due = self.leasing.note
-                await job.links.flush()
+                job.links.on_added = partial(self._added, job.name)
+                try:
+                    await job.links.flush()
+                except FrontierError as error:  # the segments that carry them rotate all the same
+                    self.trouble(error)
         self.segments.rotate(idle=self._idle)
+
+    def _added(self, job: str, added: Added) -> None:
+        self.leasing.note(added.due)
+        self.spilling.note((job, p) for p in added.laden)
 
     def _idle(self, job: JobContext) -> bool:
         """Whether a job has nothing to do here: what it has may as well be stored."""
         return not job.links.waiting and (job.state != "running" or self.leasing.idle(job.name))
-
-    async def _commit(self) -> None:
-        await self.segments.commit()
 
     async def _watch(self) -> None:
         await self.jobs.flush_counts()
@@ -196,7 +211,8 @@ class Worker:
         for job in list(self.jobs.contexts.values()):
             if job.state in ("running", "draining"):
                 try:
-                    await self._ending.watch(job)
+                    if await self._ending.watch(job):
+                        await self.commits.tidy(job, age=0.0)
                 except StorageError as error:
                     self.trouble(error)
 
@@ -209,8 +225,8 @@ class Worker:
             await asyncio.wait(set(self.leasing.turns))
         await self.segments.drain()
         if not self.hopeless:
-            while await self.segments.unsettled():
-                await self.segments.commit()
+            while await self.commits.unsettled():
+                await self.commits.run()
                 await asyncio.sleep(0.05)
         await self.jobs.flush_counts()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin
 
@@ -11,15 +11,17 @@ import orjson
 
 from crawler.extract import Extracted
 from crawler.fetch.exchange import Exchange
+from crawler.recrawl import Before, Seen, outcome, validators
 from crawler.worker.jobs import JobContext
 from crawler.worker.visit import Visit
+from dedupe.exact import text_digest
 from dedupe.index import DedupeVerdict
 from dedupe.near import Signature
 from frontier.model import CrawlRequest
 from frontier.policy import reason_for_status
 from frontier.url import Url, parse
 from storage.table import page_id
-from storage.warc import RawExchange
+from storage.warc import RawExchange, RefersTo
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
@@ -32,6 +34,8 @@ class Findings:
     extracted: Extracted | None = None  # None: nothing is extracted from this kind of content
     signature: Signature | None = None  # None: too short, or not looked for
     duplicate: DedupeVerdict | None = None  # None: not looked for
+    outlinks: list[tuple[Any, ...]] = field(default_factory=list)  # those first met here, packed
+    before: Before | None = None  # what the last visit left; None: this is the first
 
 
 def is_page(visit: Visit, exchange: Exchange | object) -> bool:
@@ -55,6 +59,11 @@ def redirect_target(exchange: Exchange) -> str | None:
         return found
 
 
+def not_modified(exchange: Exchange, found: Findings) -> bool:
+    """Whether the answer says, as it was asked, that the last visit's content still holds."""
+    return exchange.status == 304 and found.before is not None and bool(found.before.headers())
+
+
 def visit_id(job: JobContext, visit: Visit, exchange: Exchange) -> str:
     """The row's page_id; robots.txt, which no queue holds, is told apart by the time."""
     if visit.kind == "robots":
@@ -71,6 +80,7 @@ def _place(job: JobContext, url: Url, request: CrawlRequest, kind: str) -> dict[
         "kind": kind,
         "visit": request.visit,
         "depth": request.depth,
+        "hops": request.hops,
         "via": request.via or None,
     }
 
@@ -80,12 +90,14 @@ def unanswered(
 ) -> dict[str, Any]:
     """The row of an accepted URL that ended without an answer."""
     url = parse(request.url)
+    left = Before.of(request.extra)
     return _place(job, url, request, request.kind) | {
         "page_id": page_id(job.name, url.key, request.visit),
         "fetch_time": time.time(),
         "reason": reason,
         "robots": robots or None,
         "attempts": request.attempts if attempts is None else attempts,
+        "recrawl_interval": _interval(job, left, Seen(reason=reason)),
     }
 
 
@@ -106,6 +118,8 @@ def answered(
         "robots": visit.robots_rule or None,
         "reason": reason or reason_for_status(exchange.status) or None,
     }
+    if visit.kind != "robots":
+        row |= _for_the_next(job, visit, exchange, found, row["reason"])
     page = found.extracted
     if page is not None:
         row |= {
@@ -128,8 +142,51 @@ def answered(
     return row
 
 
+def _for_the_next(
+    job: JobContext, visit: Visit, exchange: Exchange, found: Findings, reason: str | None
+) -> dict[str, Any]:
+    """What the next visit of the URL needs to know of this one; of a 304, what it stands for."""
+    before, page = found.before, found.extracted
+    text = text_digest(page.text) if job.schedule and page and page.text else None
+    seen = Seen(
+        exchange.status,
+        reason or "",
+        found.digest,
+        text.hex() if text else "",
+        redirect_target(exchange) or "",
+        conditional=not_modified(exchange, found),
+    )
+    etag, modified = validators(exchange.headers) if exchange.status in (200, 304) else ("", "")
+    row: dict[str, Any] = {
+        "etag": etag or None,
+        "last_modified": modified or None,
+        "text_digest": seen.text or None,
+        "recrawl_interval": _interval(job, before, seen),
+    }
+    if before is None or not seen.conditional:
+        return row
+    return row | {
+        "kind": "revisit" if visit.kind == "page" else visit.kind,
+        "etag": etag or before.etag or None,
+        "last_modified": modified or before.modified or None,
+        "content_digest": before.digest,
+        "text_digest": before.text or None,
+        "revisit_of": before.page,
+        "revisit_time": before.fetched,
+    }
+
+
+def _interval(job: JobContext, before: Before | None, seen: Seen) -> float | None:
+    if job.schedule is None:
+        return None
+    return job.schedule.next(outcome(before, seen), before.interval if before else 0.0)
+
+
 def raw_exchange(exchange: Exchange, found: Findings) -> RawExchange:
-    """What goes into the WARC."""
+    """What goes into the WARC: of a 304, a revisit record of what it stands for."""
+    refers_to, before = None, found.before
+    if before is not None and not_modified(exchange, found):
+        refers_to = RefersTo(exchange.url, before.fetched, not_modified=True)
     return RawExchange(
         url=exchange.url,
         ip=exchange.ip,
@@ -138,9 +195,10 @@ def raw_exchange(exchange: Exchange, found: Findings) -> RawExchange:
         status_line=exchange.status_line,
         headers=tuple((_as_sent(name), _as_sent(value)) for name, value in exchange.headers),
         payload=exchange.payload,
-        payload_digest=found.digest,
+        payload_digest=before.digest if before and refers_to else found.digest,
         truncated=exchange.truncated,
         payload_type=(found.extracted.mime_detected or None) if found.extracted else None,
+        refers_to=refers_to,
     )
 
 

@@ -1,8 +1,8 @@
-"""Open segments and their way into the table: append, rotate, seal, stage, commit, settle.
+"""Open segments and their way to the store: append, rotate, seal, stage.
 
 Keeps invariant 5 (done means durable) by the order of those steps and invariant 6 (one row per
-visit) by asking the frontier, at the seal, which URLs are still this segment's. Any worker commits
-what any worker staged, one at a time per table, and recovers what a dead worker left.
+visit) by asking the frontier, at the seal, which URLs are still this segment's. What a dead worker
+left comes this way too (recovery.py); commits.py takes it from here.
 """
 
 from __future__ import annotations
@@ -10,25 +10,37 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from crawler.worker.jobs import JobContext
+from crawler.worker.links import TAKEN
 from frontier.client import FencedSegment
-from frontier.model import FrontierError
+from frontier.model import FrontierBusy, FrontierError
 from frontier.registry import SegmentRecord
-from storage.blob import StorageError
+from storage.blob import StorageError, StorageFull
 from storage.layout import new_segment_id
-from storage.segment import PageRecord, SealedSegment, SegmentWriter, stage
+from storage.segment import (
+    LeftSegment,
+    PageRecord,
+    SealedSegment,
+    SegmentWriter,
+    UnsealedSegment,
+    stage,
+)
 
 if TYPE_CHECKING:
     from crawler.worker.process import Worker
 
 FIRST_AGE: Final = 10.0  # seconds: a crash early in a job loses little; grows to the job's bound
 IDLE_AGE: Final = 0.3  # an idle worker stores what it has after this
+QUIET_AGE: Final = 5.0  # and a busy one what it has of a job that it holds nothing of
 BACKLOG: Final = 3  # sealed segments not yet in the store before leasing stops
-COMMIT_LOCK: Final = 60.0  # seconds a committer may take before another may try
+
+
+class DamagedSegment(StorageError):
+    """What a dead worker left cannot be stored: its pages are to be fetched again."""
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +49,6 @@ class OpenSegment:
 
     job: JobContext
     writer: SegmentWriter
-    partitions: set[int] = field(default_factory=set)  # where its URLs are pending
     touched: float = 0.0  # time.monotonic() of the last append
 
 
@@ -65,8 +76,6 @@ class Segments:
         segment = await self._segment(job)
         segment.writer.append(record)
         segment.touched = time.monotonic()
-        if record.fp:
-            segment.partitions.add(record.partition)
         return segment.writer.segment
 
     async def _segment(self, job: JobContext) -> OpenSegment:
@@ -89,6 +98,7 @@ class Segments:
             info["operator"] = job.spec.contact
         directory = self._spool / job.name
         segment = OpenSegment(job, SegmentWriter(directory, job.layout, name, worker.name, info))
+        segment.touched = time.monotonic()
         self._open[job.name] = segment
         return segment
 
@@ -101,14 +111,33 @@ class Segments:
         for name, segment in list(self._open.items()):
             job, writer = segment.job, segment.writer
             age = self._ages.setdefault(name, min(FIRST_AGE, job.spec.segment_age))
-            quiet = idle(job) and time.monotonic() - segment.touched >= IDLE_AGE
+            quiet = self._quiet(segment, idle)
             if all_now or quiet or writer.age >= age or writer.size >= job.spec.segment_size:
                 if not quiet:
                     self._ages[name] = min(2 * age, job.spec.segment_age)
-                del self._open[name]
-                task = asyncio.create_task(self._finish(job, segment))
-                self._finishing[task] = name
-                task.add_done_callback(self._finishing.pop)
+                self._close(name)
+
+    def _quiet(self, segment: OpenSegment, idle: Callable[[JobContext], bool]) -> bool:
+        """Whether there is nothing to wait for."""
+        job, rest = segment.job, time.monotonic() - segment.touched
+        if rest >= QUIET_AGE and not self._worker.leasing.holds(job.name):
+            return True
+        return rest >= IDLE_AGE and idle(job)
+
+    def doubt(self, job: JobContext) -> None:
+        """The job's open segment may have been given up: nothing more goes in, its seal tells."""
+        if job.name in self._open:
+            self._close(job.name)
+
+    def _close(self, name: str) -> None:
+        segment = self._open.pop(name)
+        self.finish(segment.job, segment.writer)
+
+    def finish(self, job: JobContext, segment: UnsealedSegment) -> None:
+        """Start finishing a segment, an own one or one that a dead worker left."""
+        task = asyncio.create_task(self._finish(job, segment))
+        self._finishing[task] = job.name
+        task.add_done_callback(self._finishing.pop)
 
     async def drain(self) -> None:
         """Return when every segment of this worker is staged, or has failed for good."""
@@ -116,31 +145,76 @@ class Segments:
         while self._finishing:
             await asyncio.wait(set(self._finishing))
 
-    async def _finish(self, job: JobContext, segment: OpenSegment) -> None:
+    async def _finish(self, job: JobContext, segment: UnsealedSegment) -> None:
         """Seal and stage one segment; whatever fails is tried again until it works."""
-        worker, name = self._worker, segment.writer.segment
+        worker, name = self._worker, segment.segment
         try:
-            await self._again(lambda: worker.flush_turns(job))
-            await self._again(job.links.flush)
-            held: dict[int, list[str]] = await self._again(
-                lambda: worker.frontier.seal(name, sorted(segment.partitions))
-            )
-            keep = {fp for fps in held.values() for fp in fps}
-            sealed: SealedSegment = await self._again(
-                lambda: asyncio.to_thread(segment.writer.seal, keep)
-            )
+            sealed = await self._seal(job, segment)
             await self._again(lambda: asyncio.to_thread(stage, job.store, sealed))
             record = SegmentRecord(job.name, worker.id, staged=True)
             await self._again(lambda: worker.frontier.registry.put_segment(name, record))
             await asyncio.to_thread(sealed.discard)
         except FencedSegment as error:
-            worker.log.warning("%s; its pages will be fetched again", error)
-            await asyncio.to_thread(segment.writer.discard)
+            await self._lose(job, segment, str(error))
+        except DamagedSegment as error:
+            await self._lose(job, segment, str(error))
         except (FrontierError, StorageError):
             return  # said already; the segment is on disk and its URLs are pending: not lost
         except Exception as error:
             worker.log.exception("segment %s cannot be finished", name)
             worker.give_up(f"segment {name} cannot be finished: {error}")
+
+    async def _seal(self, job: JobContext, segment: UnsealedSegment) -> SealedSegment:
+        """Its outlinks are in, or travel with it; its rows are those the frontier holds."""
+        left = isinstance(segment, LeftSegment)
+        await self._again(lambda: self._worker.flush_turns(job))
+        acknowledged = await self._again(lambda: self._links_in(job, segment))
+        keep = await self._held(segment, left=left)
+
+        async def seal() -> SealedSegment:
+            try:
+                return await asyncio.to_thread(segment.seal, keep, acknowledged=acknowledged)
+            except StorageFull as error:
+                if left:  # its room is what the disk needs
+                    raise DamagedSegment(str(error)) from error
+                raise
+
+        sealed: SealedSegment = await self._again(seal)
+        return sealed
+
+    async def _held(self, segment: UnsealedSegment, *, left: bool) -> set[str]:
+        """Close it at the frontier; the URLs that are pending on it, each of which has a row."""
+        frontier, name = self._worker.frontier, segment.segment
+        where = range(frontier.partitions) if left else sorted(segment.partitions)
+        held = await self._again(lambda: frontier.seal(name, where))
+        keep = {fp for fps in held.values() for fp in fps}
+        if missing := len(keep - segment.fps):
+            raise DamagedSegment(f"segment {name} has lost {missing} of its pages")
+        if left and (late := len(segment.fps - keep)):
+            message = "%d pages of segment %s had not been reported, or are another's by now"
+            self._worker.log.warning(message, late, name)
+        return keep
+
+    async def _links_in(self, job: JobContext, segment: UnsealedSegment) -> bool:
+        """Whether the frontier has all outlinks; else they travel with the segment."""
+        try:
+            if isinstance(segment, LeftSegment):
+                await job.links.take_in(segment.outlinks(TAKEN))
+            else:
+                await job.links.flush()
+        except FrontierBusy:
+            await job.links.let_travel(segment.outlinks(TAKEN))
+            return False
+        return True
+
+    async def _lose(self, job: JobContext, segment: UnsealedSegment, why: str) -> None:
+        """Its pages will be fetched again; whoever began to put them back, see that it is done."""
+        self._worker.log.warning("%s; its pages will be fetched again", why)
+        try:
+            await asyncio.to_thread(segment.discard)
+            await self._again(lambda: self._worker.recovery.put_back(job, segment.segment))
+        except (FrontierError, StorageError) as error:
+            self._worker.trouble(error)
 
     async def _again(self, step: Callable[[], Awaitable[Any]]) -> Any:
         """A step until it succeeds; a full disk or a lost store waits, it does not lose."""
@@ -148,7 +222,7 @@ class Segments:
         while True:
             try:
                 return await step()
-            except FencedSegment:
+            except (FencedSegment, DamagedSegment):
                 raise
             except (FrontierError, StorageError) as error:
                 self._worker.trouble(error)
@@ -156,85 +230,3 @@ class Segments:
                     raise
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, 5.0)
-
-    async def unsettled(self) -> bool:
-        """Whether staged segments of this worker wait for their commit."""
-        known = await self._worker.frontier.registry.segments()
-        return any(r.staged and r.worker == self._worker.id for r in known.values())
-
-    # -- any worker's segments
-
-    async def commit(self) -> None:
-        """Commit what is staged, one committer per table, and settle it."""
-        by_job: dict[str, list[str]] = {}
-        registry = self._worker.frontier.registry
-        for name, record in (await registry.segments()).items():
-            if record.staged and record.job in self._worker.jobs.contexts:
-                by_job.setdefault(record.job, []).append(name)
-        for job_name in by_job:
-            job, lock = self._worker.jobs.contexts[job_name], f"commit:{job_name}"
-            if await registry.lock(lock, self._worker.id, COMMIT_LOCK):
-                try:
-                    await self._commit(job)
-                except StorageError as error:  # of this job's store; the others go on
-                    self._worker.trouble(error)
-                finally:
-                    await registry.lock(lock, self._worker.id, 0)
-
-    async def _commit(self, job: JobContext) -> None:
-        frontier = self._worker.frontier
-        manifests = await asyncio.to_thread(lambda: list(job.committer.staged()))
-        if not manifests:
-            return
-        result = await asyncio.to_thread(job.committer.commit, manifests)
-        partitions = {m.segment: sorted(m.fps) for m in manifests}
-        for name in (*result.committed, *result.already):
-            await frontier.settle(name, partitions[name])
-            if job.dedupe is not None:
-                await job.dedupe.confirm(name)
-        for name in result.aborted:
-            await frontier.requeue(name, aborted=True)
-        for name in (*result.committed, *result.already, *result.aborted):
-            await asyncio.to_thread(job.committer.forget, name)
-            await frontier.registry.drop_segment(name)
-
-    async def recover(self) -> None:
-        """Take over the unstaged segments of workers that are gone."""
-        frontier = self._worker.frontier
-        segments = await frontier.registry.segments()
-        if not segments:
-            return
-        living = await frontier.registry.living()
-        for name, record in segments.items():
-            job = self._worker.jobs.contexts.get(record.job)
-            if record.staged or record.worker in living or job is None:
-                continue
-            if await frontier.registry.lock(f"recover:{name}", self._worker.id, COMMIT_LOCK):
-                try:
-                    await self._recover(job, name, record)
-                except StorageError as error:
-                    self._worker.trouble(error)
-
-    async def _recover(self, job: JobContext, name: str, record: SegmentRecord) -> None:
-        """Staged: to be committed. Unsealed: requeue. Sealed: the same, after winning its abort."""
-        frontier = self._worker.frontier
-        staged = await asyncio.to_thread(lambda: {m.segment for m in job.committer.staged()})
-        if name in staged:
-            record = SegmentRecord(record.job, record.worker, staged=True)
-            await frontier.registry.put_segment(name, record)
-            return
-        again = await frontier.requeue(name, aborted=False)
-        if again is None:
-            if await asyncio.to_thread(job.committer.abort, name):
-                again = await frontier.requeue(name, aborted=True)
-            else:
-                await frontier.settle(name, range(frontier.partitions))
-        if again and job.dedupe is not None:
-            await job.dedupe.forget(name)
-        await frontier.registry.drop_segment(name)
-        self._worker.log.warning(
-            "took over segment %s of %s: %d URLs will be fetched again",
-            name,
-            record.worker,
-            again or 0,
-        )

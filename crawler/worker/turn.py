@@ -194,6 +194,7 @@ class Turn:
             due = await self._send(results, free=free)
         except FencedSegment as error:
             self.worker.log.warning("%s; its URLs return to the queue", error)
+            self.worker.segments.doubt(self.job)
             results = [r if r.action == "retry" else UrlResult(r.fp, "return") for r in results]
             due = await self._send(results, free=free)
         self._visits = [v for v in self._visits if v not in visits]

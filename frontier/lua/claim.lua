@@ -4,20 +4,24 @@
 -- Returns: {token, 0, state}, or {0, ms to wait, ""} while it is held or its clock runs
 -- Keeps 1 (one host, one holder) and 2 (never early). A claim that is refused leaves word that it is
 -- wanted (h.want, a moment): lease leaves the host to it, or a busy host would never be claimed.
-local now, job, host = clock(), ARGV[4], ARGV[5]
+-- Needs: reap
+local ttl, job, host = tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local H = T .. ':h:' .. host
+local quiet = quarantine(ttl)
+if quiet > 0 then return {0, quiet, ''} end
 local h = redis.call('HMGET', H, 'k', 'x', 't', 's')
-local function wanted() redis.call('HSET', H, 'want', ms(now + 1500)) end
+local function wanted(until_ms) redis.call('HSET', H, 'want', ms(until_ms + 1500)) end
 if h[1] then
-  wanted()
+  wanted(now)
   return {0, math.max(50, math.min(tonumber(h[2]) - now, 1000)), ''}
 end
-if tonumber(h[3] or '0') > now then
-  if tonumber(h[3]) - now < 1500 then redis.call('HSET', H, 'want', ms(tonumber(h[3]) + 1500)) end
-  return {0, tonumber(h[3]) - now, ''}
+local wait = tonumber(h[3] or '0') - now
+if wait > 0 then
+  if wait < 1500 then wanted(now + wait) end
+  return {0, wait, ''}
 end
 redis.call('HDEL', H, 'want')
-local token, deadline = redis.call('HINCRBY', M, 'tok', 1), ms(now + tonumber(ARGV[3]))
+local token, deadline = redis.call('HINCRBY', M, 'tok', 1), ms(now + ttl)
 redis.call('HSET', H, 'k', ms(token), 'j', job, 'w', ARGV[2], 'x', deadline)
 redis.call('ZADD', T .. ':l', deadline, host)
 return {token, 0, h[4] or ''}

@@ -1,23 +1,19 @@
 -- Shared head of every partition script (the client puts it in front).
--- KEYS[1] = the partition's tag, e.g. "{f12}"; ARGV[1] = "" or a time in ms (tests, simulation).
--- Time never runs backwards: it is floored at the highest that this partition has seen.
-local T = KEYS[1]
-local M = T .. ':m'
-
-local function clock()
-  local now
-  if ARGV[1] ~= '' then
-    now = tonumber(ARGV[1])
-  else
-    local t = redis.call('TIME')
-    now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
-  end
-  local hi = tonumber(redis.call('HGET', M, 'hi') or '0')
-  if now > hi then redis.call('HSET', M, 'hi', string.format('%.0f', now)) else now = hi end
-  return now
-end
-
+-- KEYS[1] = {f<p>}:m; ARGV[1] = "" or a time in ms (tests, simulation).
+-- Time never runs backwards: it is floored at the highest that this partition has seen. Where that
+-- record is missing the partition's state is gone, and nothing is made in its place.
+local M = KEYS[1]
+local T = string.sub(M, 1, -3)
 local function ms(x) return string.format('%.0f', x) end
+
+local high = redis.call('HGET', M, 'hi')
+if not high then return redis.error_reply('AWAY partition ' .. T .. ' has lost its state') end
+local now = tonumber(ARGV[1])
+if not now then
+  local t = redis.call('TIME')
+  now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+if now > tonumber(high) then redis.call('HSET', M, 'hi', ms(now)) else now = tonumber(high) end
 
 -- entry = attempts \t losses \t fp \t class \t reason \t payload
 local function fields(entry)
@@ -26,33 +22,90 @@ end
 
 local function queue(job, class, host) return T .. ':q:' .. job .. ':' .. class .. ':' .. host end
 
-local function queued(job, host)
-  return redis.call('LLEN', queue(job, '0', host)) + redis.call('LLEN', queue(job, '1', host))
-    + redis.call('LLEN', queue(job, '2', host))
+-- URLs of classes 0 to `last` in a host's queues
+local function queued(job, host, last)
+  local n = 0
+  for class = 0, last or 3 do n = n + redis.call('LLEN', queue(job, class, host)) end
+  return n
 end
 
 -- Put entries back at the head of their queues, in their order; lost adds to their losses.
 local function put_back(job, host, entries, lost)
   for i = #entries, 1, -1 do
-    local attempts, losses, fp, class, reason, payload = fields(entries[i])
-    local entry = table.concat({attempts, ms(tonumber(losses) + lost), fp, class, reason, payload}, '\t')
+    local entry, class = entries[i], string.match(entries[i], '^%d+\t%d+\t%d+\t(%d)')
+    if lost > 0 then
+      local attempts, losses, fp, _, reason, payload = fields(entry)
+      entry = table.concat({attempts, ms(tonumber(losses) + lost), fp, class, reason, payload}, '\t')
+    end
     redis.call('LPUSH', queue(job, class, host), entry)
   end
 end
 
+-- Spilled URLs of a host by class, {n0, n1, n2, n3}; nil when it has none
+local spills = {} -- job -> whether it has spilled URLs at all
+local function spilled(job, host)
+  if spills[job] == nil then spills[job] = redis.call('EXISTS', T .. ':v:' .. job) == 1 end
+  if not spills[job] then return nil end
+  local n = redis.call('HMGET', T .. ':v:' .. job, '0\n' .. host, '1\n' .. host, '2\n' .. host, '3\n' .. host)
+  if n[1] or n[2] or n[3] or n[4] then
+    return {tonumber(n[1] or 0), tonumber(n[2] or 0), tonumber(n[3] or 0), tonumber(n[4] or 0)}
+  end
+end
+
+-- Put a host where lease looks for it: with URLs of classes 0 to 2 among the ready, with slow ones
+-- alone among the slow, else nowhere. mode: nil set, 'NX' where it is not there, 'LT' only earlier.
+local function expect(job, host, t, mode)
+  local R, S = T .. ':r:' .. job, T .. ':rs:' .. job
+  local away = spilled(job, host)
+  local to, from
+  if queued(job, host, 2) > 0 or away and away[1] + away[2] + away[3] > 0 then
+    to, from = R, S
+  elseif away or redis.call('LLEN', queue(job, 3, host)) > 0 then
+    to, from = S, R
+  else
+    redis.call('ZREM', R, host)
+    redis.call('ZREM', S, host)
+    return
+  end
+  if mode then
+    redis.call('ZADD', to, mode, ms(t), host)
+  else
+    redis.call('ZADD', to, ms(t), host)
+  end
+  redis.call('ZREM', from, host)
+end
+
+-- Counters are added up and written at the end of a script, by tell().
+local sums = {}
 local function count(job, field, n)
-  if n ~= 0 then redis.call('HINCRBY', T .. ':c:' .. job, field, ms(n)) end
+  if not sums[job] then sums[job] = {} end
+  sums[job][field] = (sums[job][field] or 0) + n
+end
+
+local function tell()
+  for job, fs in pairs(sums) do
+    for field, n in pairs(fs) do
+      if n ~= 0 then redis.call('HINCRBY', T .. ':c:' .. job, field, ms(n)) end
+    end
+  end
 end
 
 -- ms until a job's earliest host or retry in this partition; -1: there is none
-local function next_due(job, now)
+local function next_due(job)
   local best = -1
-  for _, key in ipairs({T .. ':r:' .. job, T .. ':w:' .. job}) do
-    local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+  for _, kind in ipairs({':r:', ':w:', ':rs:'}) do
+    local first = redis.call('ZRANGE', T .. kind .. job, 0, 0, 'WITHSCORES')
     if first[2] then
       local wait = math.max(0, tonumber(first[2]) - now)
       if best < 0 or wait < best then best = wait end
     end
   end
   return best
+end
+
+-- A flat reply of HGETALL as a table
+local function flat(reply)
+  local out = {}
+  for i = 1, #reply, 2 do out[reply[i]] = reply[i + 1] end
+  return out
 end

@@ -3,7 +3,6 @@
 -- ARGV: now, ttl ms, then 2 per lease: host, token
 -- Returns: one digit per lease (1 renewed, 0 lost)
 -- Keeps 3 (a stale token changes nothing). A lease past its deadline is lost, reaped or not.
-local now = clock()
 local deadline, out = ms(now + tonumber(ARGV[2])), {}
 for i = 3, #ARGV, 2 do
   local host = ARGV[i]

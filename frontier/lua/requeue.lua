@@ -3,7 +3,7 @@
 -- ARGV: now, segment, most, sealed (1: the caller has won the abort of a sealed segment)
 -- Returns: {left, requeued}; {-1, 0} when it is sealed and the caller has no abort
 -- Keeps 4 (in exactly one place) and 5. The fence stays, so a late owner finds itself shut out.
-local now, segment = clock(), ARGV[2]
+local segment = ARGV[2]
 local G, P = T .. ':g', T .. ':p:' .. segment
 local state = redis.call('HGET', G, segment)
 if not state then
@@ -14,16 +14,15 @@ local mark, job = string.sub(state, 1, 1), string.sub(state, 3)
 if mark == 's' and ARGV[4] ~= '1' then return {-1, 0} end
 redis.call('HSET', G, segment, 'x\n' .. job)
 local part = redis.call('HRANDFIELD', P, ARGV[3], 'WITHVALUES')
-local n = 0
 for i = 1, #part, 2 do
   local host, entry = string.match(part[i + 1], '^[^\n]*\n([^\n]*)\n(.*)$')
   put_back(job, host, {entry}, 0)
   redis.call('HDEL', P, part[i])
   local t = tonumber(redis.call('HGET', T .. ':h:' .. host, 't') or '0')
-  redis.call('ZADD', T .. ':r:' .. job, 'NX', ms(math.max(t, now)), host)
-  n = n + 1
+  expect(job, host, math.max(t, now), 'NX')
 end
-count(job, 'pending', -n)
-count(job, 'queued', n)
-count(job, 'refetch', n)
-return {redis.call('HLEN', P), n}
+count(job, 'pending', -#part / 2)
+count(job, 'queued', #part / 2)
+count(job, 'refetch', #part / 2)
+tell()
+return {redis.call('HLEN', P), #part / 2}

@@ -3,10 +3,10 @@
 -- ARGV: now, segment
 -- Returns: {1, {fp, ...}} the URLs pending on it here: these become rows; {0, {}} when recovery
 --          has given it up. Again after a success: the same answer.
--- Keeps 6 (one row per visit): a URL that was requeued elsewhere is no longer pending here.
+-- Keeps 6 (one row per visit): a URL that was requeued elsewhere is no longer pending here. One
+-- without URLs here is closed too, or a late report would put some on it that never become rows.
 local G, segment = T .. ':g', ARGV[2]
-local state = redis.call('HGET', G, segment)
-if not state then return {1, {}} end
+local state = redis.call('HGET', G, segment) or 'o\n'
 if string.sub(state, 1, 1) == 'x' then return {0, {}} end
 redis.call('HSET', G, segment, 's' .. string.sub(state, 2))
 return {1, redis.call('HKEYS', T .. ':p:' .. segment)}

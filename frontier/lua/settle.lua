@@ -8,17 +8,16 @@ local P, state = T .. ':p:' .. segment, redis.call('HGET', G, segment)
 if not state then return 0 end
 local job = string.sub(state, 3)
 local part = redis.call('HRANDFIELD', P, ARGV[3], 'WITHVALUES') -- HSCAN may miss some while they go
-local sums, n = {}, 0
+local gone = {}
 for i = 1, #part, 2 do
   local reason = string.match(part[i + 1], '^([^\n]*)\n')
-  local field = reason == '' and 'done' or 'd:' .. reason
-  sums[field] = (sums[field] or 0) + 1
-  n = n + 1
-  redis.call('HDEL', P, part[i])
+  count(job, reason == '' and 'done' or 'd:' .. reason, 1)
+  gone[#gone + 1] = part[i]
 end
-for field, k in pairs(sums) do count(job, field, k) end
-count(job, 'pending', -n)
-count(job, 'finished', n)
+if #gone > 0 then redis.call('HDEL', P, unpack(gone)) end
+count(job, 'pending', -#gone)
+count(job, 'finished', #gone)
+tell()
 local left = redis.call('HLEN', P)
 if left == 0 then redis.call('HDEL', G, segment) end
 return left

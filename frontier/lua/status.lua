@@ -2,10 +2,11 @@
 -- ARGV: now, job
 -- Returns: {flat counters, hosts ready, hosts leased (all jobs), hosts waiting, ms until next}
 -- Changes nothing.
-local now, job = clock(), ARGV[2]
-local R = T .. ':r:' .. job
-local ready = redis.call('ZCOUNT', R, '-inf', ms(now))
+local job, ready, all = ARGV[2], 0, 0
+for _, kind in ipairs({':r:', ':rs:'}) do
+  ready = ready + redis.call('ZCOUNT', T .. kind .. job, '-inf', ms(now))
+  all = all + redis.call('ZCARD', T .. kind .. job)
+end
 return {
-  redis.call('HGETALL', T .. ':c:' .. job), ready, redis.call('ZCARD', T .. ':l'),
-  redis.call('ZCARD', R) - ready, next_due(job, now),
+  redis.call('HGETALL', T .. ':c:' .. job), ready, redis.call('ZCARD', T .. ':l'), all - ready, next_due(job),
 }

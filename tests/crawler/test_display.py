@@ -114,6 +114,7 @@ def test_the_summary_names_every_count() -> None:
         duplicates=4,
         near_duplicates=77,
         dropped={"robots-denied": 10},
+        demoted={"trap-query": 31},
         errors={"http-404": 12},
         unreached={"retry-after": 2},
         seconds=75.2,
@@ -123,7 +124,7 @@ def test_the_summary_names_every_count() -> None:
     text = stream.getvalue()
     for part in ("completed in 1m 15s", "4,812", "64.0/s", "5,001", "on 200 hosts", "100 MB",
                  "4 exact, 77 near", "robots-denied 10", "http-404 12", "retry-after 2",
-                 "corpus"):  # fmt: skip
+                 "trap-query 31", "corpus"):  # fmt: skip
         assert part in text
     assert "\x1b" not in text
 

@@ -10,11 +10,12 @@ from crawler.job import (
     UsageError,
     check_identity,
     is_public_host,
+    limits,
     load_job,
     politeness,
     requires_contact,
 )
-from frontier.model import Politeness
+from frontier.model import Limits, Politeness
 
 
 def write(tmp_path: Path, text: str | bytes) -> Path:
@@ -55,6 +56,12 @@ class TestLoading:
             ("max-pages = 5", "unknown key 'max-pages'; did you mean 'max_pages'?"),
             ("[job]\nname = 'x'", "unknown key 'job'"),
             ("max_pages = -1", "max_pages: should be greater than or equal to 1, not -1"),
+            ("order = 'best'", "order: should be 'priority', 'breadth' or 'depth', not 'best'"),
+            ("weight = 0", "weight: should be greater than or equal to 1, not 0"),
+            ("host_pages = 0", "host_pages: should be greater than or equal to 1, not 0"),
+            ("stale_ratio = 1.5", "stale_ratio: should be less than or equal to 1, not 1.5"),
+            ("stale_ratio = nan", "stale_ratio: should be less than or equal to 1, not nan"),
+            ("max_query_keys = 5000", "max_query_keys: should be less than or equal to 1000"),
             ("max_pages = true", "max_pages: should be a number, not true"),
             ("max_pages = 1.5", "max_pages: should be a whole number, not 1.5"),
             ("max_pages = 'many'", "max_pages: should be a whole number, not 'many'"),
@@ -217,3 +224,16 @@ class TestPoliteness:
 
     def test_no_delay_turns_the_adaptive_factor_off(self) -> None:
         assert politeness(JobSpec(delay=0)) == Politeness(min_delay=0.0, factor=0.0)
+
+
+def test_limits_of_the_frontier() -> None:
+    assert limits(JobSpec()) == Limits(domain_hosts=10_000)
+    job = JobSpec(host_pages=5, domain_pages=6, domain_hosts=0, order="depth")
+    assert limits(job) == Limits(host_budget=5, domain_budget=6, newest_first=True)
+
+
+@pytest.mark.parametrize(("order", "lowest"), [("priority", 2), ("breadth", 1), ("depth", 1)])
+def test_the_order_decides_whether_deep_links_are_a_class_of_their_own(
+    order: Any, lowest: int
+) -> None:
+    assert JobSpec(order=order).lowest_class == lowest

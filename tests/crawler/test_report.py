@@ -14,7 +14,7 @@ def test_a_summary_has_every_promised_key() -> None:
     found = json.loads(json.dumps(Summary("completed", "x", seconds=1.23456).json_dict()))
     assert set(found) >= {
         "pages", "visits", "bytes", "hosts", "duplicates", "near_duplicates", "dropped", "errors",
-        "unreached", "seconds", "out",
+        "unreached", "refetched", "seconds", "out",
     }  # fmt: skip
     assert found["seconds"] == 1.235
 

@@ -156,6 +156,8 @@ def test_killed_and_resumed_nothing_is_lost_or_stored_twice(
     first.communicate()
     again = comity("crawl", "--resume", *options, **env)
     assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["refetched"] == 0, again.stderr  # the workers' disks are there
+    assert not [path for path in (out / ".comity/spool").rglob("*") if path.is_file()]
     truth = web.truth()
     stored = rows(out, "url", "fetch_status", "page_id")
     assert max(Counter(row["page_id"] for row in stored).values()) == 1

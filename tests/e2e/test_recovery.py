@@ -31,7 +31,7 @@ Answer = tuple[int, dict[str, str], bytes]
 class Site:
     """A host of its own on loopback: answers by path, and a list of what was asked for."""
 
-    def __init__(self, address: str, answer: Callable[[str], Answer]) -> None:
+    def __init__(self, address: str, answer: Callable[[str], Answer], port: int = 0) -> None:
         site = self
         self.paths: list[str] = []
 
@@ -49,7 +49,7 @@ class Site:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer((address, 0), Handler)
+        self.server = ThreadingHTTPServer((address, port), Handler)
         self.url = f"http://{address}:{self.server.server_port}/"
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from frontier import keys
 from frontier.client import FencedSegment, Frontier, StaleLease
-from frontier.model import CrawlRequest, FrontierStats, HostState, Lease, UrlResult
+from frontier.model import CrawlRequest, FrontierStats, HostState, Lease, Limits, UrlResult
 from frontier.url import parse
 
 JOB = "j"
@@ -63,8 +64,10 @@ async def test_a_url_is_accepted_once(frontier: Frontier) -> None:
 
 async def test_seen_is_exact_and_compact_past_many_bucket_splits(frontier: Frontier) -> None:
     urls = [f"http://big.test/{i}" for i in range(5_000)]
-    assert await add(frontier, *urls) == (5_000, 0)
-    assert await add(frontier, *urls) == (0, 5_000)
+    offers = [(parse(u), CrawlRequest(u)) for u in urls]
+    for accepted, known in ((5_000, 0), (0, 5_000)):
+        added = await frontier.add(JOB, offers, limits=Limits(host_cap=0))
+        assert (added.accepted, added.known) == (accepted, known)
     p, _ = frontier.place(parse(urls[0]))
     sizes = []
     for key in await frontier.driver.command("KEYS", f"{{f{p}}}:s:{JOB}:*"):
@@ -230,10 +233,10 @@ async def test_renewal_keeps_a_lease(frontier: Frontier) -> None:
 async def test_a_retried_lease_call_gets_the_same_grant(frontier: Frontier) -> None:
     await add(frontier, "http://a.test/1", "http://b.test/1")
     p, _ = frontier.place(parse("http://a.test/1"))
-    args = [frontier.now, "w", "request-1", 60_000, 1, 8, 5_000, 32, JOB]
-    first = await frontier.driver.script("lease", f"{{f{p}}}", args)
-    assert await frontier.driver.script("lease", f"{{f{p}}}", args) == first
-    assert len(first) == 3
+    args = [frontier.now, "w", "request-1", 60_000, 1, 8, 5_000, 32, JOB, 1]
+    first = await frontier.driver.script("lease", keys.home(p), args)
+    assert await frontier.driver.script("lease", keys.home(p), args) == first
+    assert len(first) == 4
 
 
 async def test_recovery_of_an_unsealed_segment_requeues_and_fences(frontier: Frontier) -> None:
@@ -377,3 +380,25 @@ async def test_a_busy_host_is_left_to_a_claim_that_waits(frontier: Frontier) -> 
     await give_back(frontier, claimed)
     later(frontier, 2.0)
     assert len(await lease(frontier)) == 1  # a claim that is not renewed lapses
+
+
+async def test_each_visit_of_a_url_is_queued_once(frontier: Frontier) -> None:
+    """However often a visit is offered, by whom, in which order."""
+    await frontier.registry.create_job("j", b"{}")
+    url = parse("http://a.example/")
+    offers = [(url, CrawlRequest(url.url, visit=visit, extra=f"v{visit}")) for visit in (1, 2, 3)]
+    for offer in (*offers, *offers):
+        await frontier.add("j", [offer])
+    stats = await frontier.stats("j")
+    assert (stats.accepted, stats.seen, stats.queued) == (3, 3, 3)
+    assert frontier.place(url) == frontier.place(url, 1)
+    assert len({frontier.place(url, visit) for visit in range(1, 100)}) == 99
+    assert len({frontier.place(url, visit)[0] for visit in range(1, 100)}) == 1
+    partitions = range(frontier.partitions)
+    grant = await frontier.lease("w", ["j"], partitions, hosts=1, urls=8, ttl=30)
+    [lease] = grant.leases
+    assert [(u.request.visit, u.request.extra) for u in lease.urls] == [
+        (1, "v1"),
+        (2, "v2"),
+        (3, "v3"),
+    ]

@@ -22,7 +22,8 @@ BOUNDS = Politeness()
 FRESH = HostState()
 # Reasons of URLs that wait or are left over: never the outcome of a contact.
 WAITING = {"retry-after", "breaker-open", "parked"}
-BOUNDED = {"max-pages", "time-limit", "size-limit", "cancelled", "max-wait"}
+BOUNDED = {"max-pages", "time-limit", "size-limit", "cancelled", "max-wait", "spill-damaged"}
+DEMOTED = {"trap-query", "stale-prefix", "host-explosion"}
 
 
 def run(
@@ -38,7 +39,7 @@ def run(
 
 
 def test_every_reason_that_can_come_from_a_fetch_has_its_rule() -> None:
-    assert set(TABLE) == (REASONS | {""}) - WAITING - BOUNDED
+    assert set(TABLE) == (REASONS | {""}) - WAITING - BOUNDED - DEMOTED
 
 
 def test_an_unknown_reason_is_an_error() -> None:
@@ -71,7 +72,7 @@ ACTIONS = [
     *((reason, "drop", False) for reason in ("out-of-scope", "excluded", "too-deep", "poison")),
     *((reason, "drop", False) for reason in ("invalid-url", "redirect-limit", "redirect-loop")),
     *((reason, "drop", False) for reason in ("dns-nxdomain", "too-large", "bomb", "bad-encoding")),
-    ("header-flood", "drop", False),
+    *((reason, "drop", False) for reason in ("trap-depth", "trap-repeats", "header-flood")),
     ("protocol-error", "retry drop drop drop", False),
     ("truncated", "retry retry drop drop", False),
     ("internal-error", "retry retry drop drop", False),

@@ -7,17 +7,17 @@ import asyncio
 import pytest
 
 from frontier.client import Frontier
-from frontier.embedded import EmbeddedServer
 from frontier.model import FrontierError
 from frontier.registry import SegmentRecord
+from tests.frontier.conftest import Served
 
 
-async def test_partitions_are_fixed(frontier: Frontier, server: EmbeddedServer) -> None:
+async def test_partitions_are_fixed(frontier: Frontier, server: Served) -> None:
     with pytest.raises(FrontierError, match="has 4 partitions, not 8"):
         await Frontier.open(server.url, partitions=8)
 
 
-async def test_a_foreign_database_is_refused(frontier: Frontier, server: EmbeddedServer) -> None:
+async def test_a_foreign_database_is_refused(frontier: Frontier, server: Served) -> None:
     await frontier.driver.command("FLUSHALL")
     await frontier.driver.command("SET", "somebody", "else's")
     with pytest.raises(FrontierError, match="not Comity's"):

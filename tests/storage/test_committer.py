@@ -17,12 +17,12 @@ import pytest
 from storage.blob import BlobStore, StorageError, StorageFull, StorageUnavailable, open_store
 from storage.committer import Committer
 from storage.layout import Layout, new_segment_id
-from storage.segment import Manifest, stage
+from storage.segment import Manifest, PageRecord, stage
 from storage.table import CommitConflict, PagesTable, Snapshot
 from tests.servers import S3Server, closed_port
 from tests.storage.conftest import BUCKET
 from tests.storage.racing import compete
-from tests.storage.samples import LAYOUT, sealed
+from tests.storage.samples import LAYOUT, page, sealed, writer
 
 DAY = 86_400.0
 
@@ -139,9 +139,90 @@ class TestCommit:
         now = time.time()
         first, second = staged(range(2), now=now - 60), staged(range(2, 4), now=now)
         assert list(committer.staged()) == [first, second]
-        committer.forget(first.segment)
-        committer.forget(first.segment)
+        committer.forget(first)
+        committer.forget(first)
         assert list(committer.staged()) == [second]
+
+
+class TestWhatIsLeft:
+    """Of settled segments, for an hour; of aborted ones and those nobody knows, nothing."""
+
+    @pytest.fixture
+    def linked(self, store: BlobStore, tmp_path: Path) -> Callable[..., Manifest]:
+        """Stages a segment whose one page has two outlinks."""
+
+        def make(number: int) -> Manifest:
+            segment = writer(tmp_path / "spool")
+            raw = page(number)
+            links = [["http://a.example/1"], ["http://a.example/2"]]
+            segment.append(PageRecord(raw.row, raw.fp, raw.partition, raw.exchange, links))
+            done = segment.seal({raw.fp}, acknowledged=False)
+            stage(store, done)
+            return done.manifest
+
+        return make
+
+    def keys(self, store: BlobStore) -> set[str]:
+        parts = [part_of(name) for name in ("staged", "recent", "warc")]
+        found = (blob.key for part in parts for blob in store.list(part))
+        return {key.rpartition("/")[2].partition(".")[2] for key in found}
+
+    def test_outlinks_travel_beside_the_manifest(
+        self, store: BlobStore, committer: Committer, linked: Callable[..., Manifest]
+    ) -> None:
+        manifest = linked(1)
+        assert committer.manifest(manifest.segment) == manifest
+        assert committer.manifest("20200101000000-x-00000000") is None
+        batches = list(committer.outlinks(manifest, 1))
+        assert batches == [[["http://a.example/1"], ["http://a.example/2"]]]
+
+    def test_damaged_outlinks_are_an_error(
+        self, store: BlobStore, committer: Committer, linked: Callable[..., Manifest]
+    ) -> None:
+        manifest = linked(1)
+        assert manifest.outlinks is not None
+        whole = store.get(manifest.outlinks.key)
+        for damaged in (b"", b"no zstd", whole[:-9], whole[:12] + b"x" + whole[13:]):
+            store.put(manifest.outlinks.key, damaged)
+            with pytest.raises(StorageError):
+                list(committer.outlinks(manifest, 1))
+
+    def test_a_settled_segments_are_kept_for_an_hour(
+        self, store: BlobStore, committer: Committer, linked: Callable[..., Manifest]
+    ) -> None:
+        manifest, waiting = linked(1), linked(2)
+        committer.commit([manifest, waiting])
+        committer.forget(manifest)
+        committer.tidy(lambda: {waiting.segment})
+        assert self.keys(store) == {"json", "links.zst", "warc.gz"}
+        assert list(committer.staged()) == [waiting]
+        committer.tidy(lambda: {waiting.segment}, age=0.0)
+        recent = [blob.key for blob in store.list(LAYOUT.recent)]
+        assert recent == [LAYOUT.links_key(waiting.segment)]
+        assert urls(store) == expected(range(1, 3))
+
+    def test_an_aborted_segments_are_deleted(
+        self, store: BlobStore, committer: Committer, linked: Callable[..., Manifest]
+    ) -> None:
+        manifest = linked(1)
+        assert committer.abort(manifest.segment)
+        assert committer.commit([manifest]).aborted == (manifest.segment,)
+        committer.discard(manifest)
+        assert self.keys(store) == set()
+
+    def test_a_staged_one_that_the_frontier_lost_is_aborted(
+        self, store: BlobStore, committer: Committer, linked: Callable[..., Manifest]
+    ) -> None:
+        lost, committed = linked(1), linked(2)
+        committer.commit([committed])
+        committer.tidy(set)
+        assert list(committer.staged()) == []
+        assert committer.commit([lost]).aborted == (lost.segment,)
+        assert urls(store) == expected(range(2, 3))
+
+
+def part_of(name: str) -> str:
+    return f"{LAYOUT.prefix}/{name}"
 
 
 class TestAbort:

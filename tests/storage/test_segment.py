@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +13,17 @@ from storage import warc
 from storage.blob import BlobStore, StorageError, StorageFull
 from storage.segment import Manifest, PageRecord, SegmentWriter, stage
 from storage.table import FILE_SCHEMA
-from tests.storage.samples import LAYOUT, exchange, failure, page, sealed, writer
+from tests.storage.samples import (
+    LAYOUT,
+    exchange,
+    failure,
+    file_size_limit,
+    page,
+    sealed,
+    writer,
+)
 
 MIDNIGHT = 1_795_046_400.0  # 2026-11-19T00:00:00Z
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Files of this process cannot grow beyond ``size`` bytes inside the block."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def fill(segment: SegmentWriter, payload_size: int) -> None:

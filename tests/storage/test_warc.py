@@ -103,6 +103,25 @@ def test_a_revisit_names_what_it_repeats_and_has_no_payload() -> None:
     assert header(revisit, "WARC-Block-Digest")
 
 
+def test_an_answer_that_nothing_has_changed_is_a_revisit_of_its_own_profile() -> None:
+    refers_to = warc.RefersTo(URL, 1_795_000_000.0, not_modified=True)
+    raw = exchange(
+        URL, b"", status_line="HTTP/1.1 304 Not Modified", refers_to=refers_to,
+        payload_digest=warc.digest(b"as it was"),
+    )  # fmt: skip
+    members, length = warc.exchange(raw, "<urn:uuid:0>")
+    assert warc.read(members[:length]).payload == b""
+    [_, (revisit, body), *_] = read(write(raw))
+    assert (revisit.rec_type, body) == ("revisit", b"")
+    assert revisit.http_headers.get_statuscode() == "304"
+    assert header(revisit, "WARC-Profile") == (
+        "http://netpreserve.org/warc/1.1/revisit/server-not-modified"
+    )
+    assert header(revisit, "WARC-Refers-To-Target-URI") == URL
+    assert header(revisit, "WARC-Refers-To-Date") == "2026-11-18T11:06:40.000000Z"
+    assert header(revisit, "WARC-Payload-Digest") == warc.digest(b"as it was")
+
+
 def test_truncation_is_said() -> None:
     response, _ = read(write(exchange(URL, truncated="time")))[1]
     assert header(response, "WARC-Truncated") == "time"

@@ -1,5 +1,15 @@
-"""The frontier's fixtures serve here too."""
+"""The frontier's fixtures serve here too, on a single server."""
 
-from tests.frontier.conftest import frontier, server
+from __future__ import annotations
 
-__all__ = ["frontier", "server"]
+import pytest
+
+from frontier.embedded import EmbeddedServer
+from tests.frontier.conftest import embedded, frontier
+
+__all__ = ["embedded", "frontier", "server"]
+
+
+@pytest.fixture
+def server(embedded: EmbeddedServer) -> EmbeddedServer:
+    return embedded

@@ -28,6 +28,7 @@ class Job:
 SPEC = JobSpec(max_wait=60.0)
 RUNNING = JobRecord("j", "running", "", epoch=1, seeded=True, started=1000.0)
 FINISHED = Pass(epoch=1, accepted=5, finished=5, held=0, next_ready=None)
+DAMAGED = Pass(epoch=1, accepted=5, finished=3, held=0, next_ready=None, aside=2)
 BLOCKED = Pass(epoch=1, accepted=5, finished=3, held=0, next_ready=61.0)
 
 
@@ -39,6 +40,7 @@ BLOCKED = Pass(epoch=1, accepted=5, finished=3, held=0, next_ready=61.0)
         (RUNNING, replace(FINISHED, accepted=4, finished=4), FINISHED, None, None),  # it grew
         (RUNNING, replace(FINISHED, epoch=0), FINISHED, None, None),  # restarted in between
         (replace(RUNNING, seeded=False), FINISHED, FINISHED, None, None),  # seeds still come
+        (RUNNING, DAMAGED, DAMAGED, None, "spill-damaged"),
         (RUNNING, BLOCKED, BLOCKED, None, "max-wait"),
         (RUNNING, BLOCKED, replace(BLOCKED, next_ready=59.0), None, None),  # due soon enough
         (RUNNING, BLOCKED, replace(BLOCKED, held=1), None, None),  # somebody is at work
@@ -65,6 +67,24 @@ def test_ended(
     record: JobRecord, before: Pass | None, now: Pass, credit: int | None, expected: str | None
 ) -> None:
     assert ended(SPEC, record, before, now, credit) == expected
+
+
+@pytest.mark.parametrize(
+    ("now", "credit", "expected"),
+    [
+        (FINISHED, None, None),
+        (BLOCKED, None, None),
+        (FINISHED, 1, None),
+        (FINISHED, 0, "max-pages"),
+    ],
+)
+def test_a_job_that_visits_again_ends_only_at_a_bound(
+    now: Pass, credit: int | None, expected: str | None
+) -> None:
+    spec = SPEC.model_copy(update={"recrawl": "adaptive"})
+    assert ended(spec, RUNNING, now, now, credit) == expected
+    draining = replace(RUNNING, state="draining", reason="time-limit")
+    assert ended(spec, draining, now, now, credit) == "time-limit"
 
 
 @pytest.mark.parametrize(

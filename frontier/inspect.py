@@ -1,0 +1,177 @@
+"""Looking into a frontier, and putting its counters right; for operators.
+
+Everything here is O(1) or paged, but :func:`check`, which looks at every host of a partition in
+one step and says so. Nothing changes without ``repair``.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from frontier import entry, keys
+from frontier.client import Frontier
+from frontier.model import HostState, LeasedUrl
+from frontier.url import Url, partition
+
+
+@dataclass(frozen=True, slots=True)
+class HostLine:
+    """A host in a job's line."""
+
+    host: str
+    due: float  # seconds until it may be contacted, or until its lease ends
+    queued: int  # URLs in Redis
+    spilled: int  # URLs in the store, or on their way there
+    delay: float  # seconds between requests
+    blocked: str  # reason that holds it back; "" for none
+    worker: str  # who holds it; "" for nobody
+    slow: bool  # has URLs over budget alone
+
+
+@dataclass(frozen=True, slots=True)
+class JobShare:
+    """What one job has of a host."""
+
+    job: str
+    due: float | None  # seconds; None: it is not expected there
+    queued: tuple[int, ...]  # URLs by class
+    spilled: tuple[int, ...]  # URLs by class
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """All that is known of one host."""
+
+    host: str
+    partition: int
+    state: HostState  # as its last holder left it
+    ready: float  # seconds until it may be contacted
+    worker: str  # who holds it; "" for nobody
+    job: str  # for which job
+    lease_ends: float | None  # seconds; None: nobody holds it
+    leased: int  # URLs out with its holder
+    shares: tuple[JobShare, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A part of a job's account in a partition that does not hold, or stranded hosts."""
+
+    job: str
+    partition: int
+    part: str  # accepted, queued ... as in FrontierStats; "stranded" for hosts nobody looks at
+    counted: int  # what the counter says
+    real: int  # what the keys hold
+    hosts: tuple[str, ...] = ()  # with "stranded"
+
+
+async def hosts(
+    frontier: Frontier, job: str, *, partitions: Sequence[int] | None = None, page: int = 100
+) -> AsyncIterator[HostLine]:
+    """A job's hosts, partition by partition, each in the order in which they are due."""
+    for p in range(frontier.partitions) if partitions is None else partitions:
+        for kind in ("r", "rs"):
+            first, found = 0, [None] * page
+            while len(found) == page:
+                args = [frontier.now, job, kind, first, page]
+                found = await frontier.driver.script("hosts", keys.home(p), args)
+                for row in found:
+                    yield _line(row, slow=kind == "rs")
+                first += page
+
+
+async def host(frontier: Frontier, url: Url) -> HostView:
+    """What is known of the host of a URL."""
+    p = partition(url.domain, frontier.partitions)
+    jobs = [record.name for record in await frontier.registry.jobs()]
+    args = [frontier.now, url.host, *jobs]
+    flat, ends, leased, now, shares = await frontier.driver.script("host", keys.home(p), args)
+    record = {flat[i].decode(): flat[i + 1] for i in range(0, len(flat), 2)}
+    state = record.get("s")
+    return HostView(
+        host=url.host,
+        partition=p,
+        state=msgspec.msgpack.decode(state, type=HostState) if state else HostState(),
+        ready=max(0.0, (float(record.get("t", 0)) - now) / 1000),
+        worker=record.get("w", b"").decode(),
+        job=record.get("j", b"").decode(),
+        lease_ends=None if ends < 0 else ends / 1000,
+        leased=leased,
+        shares=tuple(_share(row) for row in shares),
+    )
+
+
+async def peek(frontier: Frontier, job: str, url: Url, most: int) -> list[LeasedUrl]:
+    """The URLs that a job would fetch next on the host of ``url``; not the spilled ones."""
+    tag = keys.tag(partition(url.domain, frontier.partitions))
+    out: list[LeasedUrl] = []
+    for cls in range(4):
+        key = f"{tag}:q:{job}:{cls}:{url.host}"
+        left = most - len(out)
+        found = await frontier.driver.command("LRANGE", key, 0, left - 1) if left else []
+        out += [entry.unpack(raw.decode(), url.host) for raw in found]
+    return out
+
+
+async def check(frontier: Frontier, jobs: Sequence[str], *, repair: bool) -> list[Finding]:
+    """Compare the accounts of jobs with the real keys, in every partition; see check.lua.
+
+    Every key is met once by SCAN, to find queues that no host list names.
+    """
+    queues = await _queues(frontier)
+    out: list[Finding] = []
+    for p in range(frontier.partitions):
+        for job in jobs:
+            args = [frontier.now, job, int(repair), *sorted(queues[p, job])]
+            rows, stranded = await frontier.driver.script("check", keys.home(p), args)
+            parts = zip(rows[::3], rows[1::3], rows[2::3], strict=True)
+            out += [
+                Finding(job, p, part.decode(), counted, real)
+                for part, counted, real in parts
+                if counted != real
+            ]
+            if stranded:
+                names = tuple(name.decode() for name in stranded)
+                out.append(Finding(job, p, "stranded", 0, len(names), names))
+    return out
+
+
+async def _queues(frontier: Frontier) -> dict[tuple[int, str], set[str]]:
+    """Hosts that have a queue, by partition and job."""
+    out: dict[tuple[int, str], set[str]] = defaultdict(set)
+    async for raw in frontier.driver.scan("{f*}:q:*"):
+        tag, _, rest = raw.decode().partition(":q:")
+        job, _, name = rest.partition(":")
+        out[int(tag[2:-1]), job].add(name.partition(":")[2])
+    return out
+
+
+def _line(row: Sequence[Any], *, slow: bool) -> HostLine:
+    name, due, queued, spilled, delay, blocked, worker = row
+    return HostLine(
+        name.decode(), due / 1000, queued, spilled, delay / 1000,
+        blocked.decode(), worker.decode(), slow,
+    )  # fmt: skip
+
+
+def _share(row: Sequence[Any]) -> JobShare:
+    job, due, *counts = row
+    wait = None if due < 0 else due / 1000
+    return JobShare(job.decode(), wait, tuple(counts[:4]), tuple(counts[4:]))
+
+
+def problems(findings: Sequence[Finding]) -> Iterator[str]:
+    """A line for people per finding."""
+    for found in findings:
+        where = f"job {found.job}, partition {found.partition}"
+        if found.part == "stranded":
+            yield f"{where}: {found.real} hosts have queues that no worker would look at: " + (
+                ", ".join(found.hosts[:3]) + (" ..." if len(found.hosts) > 3 else "")
+            )
+        else:
+            yield f"{where}: {found.part} is counted as {found.counted}, the keys hold {found.real}"

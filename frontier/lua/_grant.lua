@@ -1,0 +1,94 @@
+-- One host of one job to one worker, or nil and a later look.
+local LOW = 64 -- URLs of a class and the ones before it at which spilled ones are called back
+
+-- Up to `most` URLs from the heads of a host's queues, slow ones only among themselves. One that was
+-- out on a lost lease comes alone, so that a URL that kills its worker is told apart; one that was
+-- forced in while it was queued comes once a lease.
+local function take(job, host, most)
+  local got = {}
+  for class = 0, 3 do
+    if #got < most and (class < 3 or #got == 0) then
+      for _, entry in ipairs(redis.call('LPOP', queue(job, class, host), most - #got) or {}) do
+        got[#got + 1] = entry
+      end
+    end
+  end
+  local once = {}
+  for i, entry in ipairs(got) do
+    local losses, fp = string.match(entry, '^%d+\t(%d+)\t(%d+)')
+    if losses ~= '0' or once[fp] then
+      local rest = {}
+      for k = i == 1 and 2 or i, #got do rest[#rest + 1], got[k] = got[k], nil end
+      put_back(job, host, rest, 0)
+      break
+    end
+    once[fp] = true
+  end
+  return got
+end
+
+-- Call back a host's spilled URLs in time.
+local function call_back(job, host)
+  local away, n = spilled(job, host), 0
+  if not away then return false end
+  for class = 0, 3 do
+    n = n + redis.call('LLEN', queue(job, class, host))
+    if away[class + 1] > 0 and n < LOW then
+      redis.call('ZADD', T .. ':y:' .. job, 'NX', ms(now), host)
+      return true
+    end
+  end
+end
+
+-- Whether a job has enough in its buffer for a segment, or hosts to refill
+local function laden(job)
+  return redis.call('ZCARD', T .. ':y:' .. job) > 0 or redis.call('LLEN', T .. ':o:' .. job) >= 1000
+end
+
+-- Jobs that were refused a host wait in line (h.line, h.turn: until when it is the first one's).
+local function line_up(H, line, job)
+  if not string.find(',' .. line, ',' .. job .. ',', 1, true) then
+    redis.call('HSET', H, 'line', line .. job .. ',')
+  end
+end
+
+local function grant(job, host, worker, ttl, most, slow)
+  local H = T .. ':h:' .. host
+  local h = redis.call('HMGET', H, 'k', 'x', 't', 'd', 's', 'want', 'line', 'turn', 'j')
+  local line, wait = h[7] or '', nil
+  if h[1] then
+    wait = math.min(tonumber(h[2]), now + 1000)
+    if h[9] ~= job then line_up(H, line, job) end
+  elseif tonumber(h[3] or 0) > now then
+    wait = h[3]
+  elseif tonumber(h[6] or 0) > now then -- a claim is waiting for it
+    wait = h[6]
+  elseif line ~= '' and tonumber(h[8] or 0) > now and string.match(line, '^[^,]*') ~= job then
+    wait = math.min(tonumber(h[8]), now + 100)
+    line_up(H, line, job)
+  end
+  if wait then
+    redis.call('ZADD', T .. ':r:' .. job, 'XX', ms(wait), host)
+    redis.call('ZADD', T .. ':rs:' .. job, 'XX', ms(wait), host)
+    return nil
+  end
+  local got = take(job, host, tonumber(h[4] or 0) > slow and 1 or most)
+  local low = call_back(job, host)
+  if #got == 0 then
+    expect(job, host, now + 500) -- what it has is on its way back, or nothing
+    return nil
+  end
+  -- The first in line has been served, or has let its turn pass.
+  if line ~= '' then redis.call('HSET', H, 'line', string.match(line, '^[^,]*,(.*)$')) end
+  local token, deadline, out = redis.call('HINCRBY', M, 'tok', 1), ms(now + ttl), {}
+  for _, entry in ipairs(got) do
+    out[#out + 1], out[#out + 2] = string.match(entry, '^%d+\t%d+\t(%d+)'), entry
+  end
+  redis.call('HSET', H, 'k', ms(token), 'j', job, 'w', worker, 'x', deadline)
+  redis.call('HSET', T .. ':u:' .. host, unpack(out))
+  redis.call('ZADD', T .. ':l', deadline, host)
+  expect(job, host, tonumber(deadline))
+  count(job, 'queued', -#got)
+  count(job, 'leased', #got)
+  return {host, job, token, h[5] or '', got}
+end
