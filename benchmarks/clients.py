@@ -20,7 +20,7 @@ import uvloop
 from benchmarks.machine import BenchmarkError
 from benchmarks.urls import batches, mixture, offer
 from frontier.client import Frontier
-from frontier.model import Lease, UrlResult
+from frontier.model import FrontierError, Lease, Limits, Report, UrlResult
 
 HOSTS: Final = 8  # of a lease call
 URLS: Final = 8  # of a host
@@ -41,6 +41,7 @@ class Task:
     added: int = 0  # ... of the numbers below this
     hosts: int = 1_000
     scattered: bool = False  # add calls over all partitions
+    host_cap: int = 1_000  # as in Limits; 0: a host's queue may be of any length
     flight: int = 8  # calls under way at once
     client: int = 0  # which of ...
     clients: int = 1  # ... how many this is; it leases from its share of the partitions
@@ -135,12 +136,15 @@ def _add(frontier: Frontier, task: Task) -> Work:
     numbers = mixture(task.first, task.count, task.known, task.added)
     made = [offer(number, task.hosts) for number in numbers]
     cut = batches(made, frontier.partitions, scattered=task.scattered)
+    limits = Limits(host_cap=task.host_cap)
 
     async def work() -> Done:
         counts = [0, 0]
 
         async def one(batch: list[tuple[object, object]]) -> None:
-            added = await frontier.add(task.job, batch)  # type: ignore[arg-type]
+            added = await frontier.add(task.job, batch, limits=limits)  # type: ignore[arg-type]
+            if added.refused:
+                raise RuntimeError(f"{len(added.refused)} URLs refused: nothing spills here")
             counts[0] += added.accepted
             counts[1] += added.known
 
@@ -211,18 +215,20 @@ class _Drain:
 
     async def report(self, leases: Sequence[Lease]) -> None:
         segment = self._segment
-        await asyncio.gather(
-            *(
-                self._frontier.report(
+        told = await self._frontier.report_all(
+            [
+                Report(
                     lease,
                     [UrlResult(url.fp, "pending", segment) for url in lease.urls],
-                    state=lease.state,
+                    lease.state,
                     wait=0.0,
                     free=True,
                 )
                 for lease in leases
-            )
+            ]
         )
+        if failed := [each for each in told if isinstance(each, FrontierError)]:
+            raise failed[0]
         self._held += sum(len(lease.urls) for lease in leases)
 
     async def settle(self) -> None:

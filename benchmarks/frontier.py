@@ -107,7 +107,14 @@ def case_add(options: argparse.Namespace) -> None:
                     private_redis(options.server, persist=not options.no_aof) as server,
                     clients(server.url, count, PARTITIONS) as group,
                 ):
-                    task = Task("add", count=options.urls, hosts=hosts, scattered=scattered)
+                    cap = 0 if hosts == 1 else 1_000
+                    task = Task(
+                        "add",
+                        count=options.urls,
+                        hosts=hosts,
+                        scattered=scattered,
+                        host_cap=cap,
+                    )
                     if share:
                         group.prepare(_split(task, count))
                         group.go()
@@ -173,9 +180,9 @@ def case_memory(options: argparse.Namespace) -> None:
             private_redis(options.server, persist=False) as server,
             clients(server.url, 1, PARTITIONS) as group,
         ):
-            group.prepare([Task("add", count=20_000)])
-            group.go()
-            server.commands.flushall()  # scripts and buffers are not the URLs'
+            group.prepare([Task("add", job="warm", count=20_000)])
+            group.go()  # scripts and buffers are not the URLs'
+            _drop(server, lambda kind, job: job == "warm")
             empty, queued = server.used_memory(), 0.0
             for first in range(0, size, 200_000):
                 count = min(200_000, size - first)
@@ -217,11 +224,14 @@ async def _small_jobs(server: PrivateRedis, jobs: int, each: int) -> None:
 
 def _drop_queues(server: PrivateRedis) -> None:
     """Delete what is queued, so that the seen-sets and their counters are left."""
-    keys = [
-        key
-        for key in server.commands.scan_iter(match="{f*", count=5_000)
-        if key.split(b":")[1].decode() in _QUEUES
-    ]
+    _drop(server, lambda kind, job: kind in _QUEUES)
+
+
+def _drop(server: PrivateRedis, which: Callable[[str, str], bool]) -> None:
+    """Delete keys of partitions by their kind and their job."""
+    names = [key.decode() for key in server.commands.scan_iter(match="{f*", count=5_000)]
+    parts = ((name, *f"{name}:".split(":", 3)[1:3]) for name in names)
+    keys = [name for name, kind, job in parts if which(kind, job)]
     for chunk in _chunks(keys, 1_000):
         server.commands.unlink(*chunk)
 
@@ -235,9 +245,8 @@ class _Narrow(Frontier):
 
     bits = 52
 
-    def place(self, url: Url) -> tuple[int, str]:
-        where, fp = super().place(url)
-        return where, str(int(fp) >> (52 - self.bits))
+    def fingerprint(self, url: Url, visit: int = 1) -> str:
+        return str(int(super().fingerprint(url, visit)) >> (52 - self.bits))
 
 
 def case_false_seen(options: argparse.Namespace) -> None:

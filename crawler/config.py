@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from crawler.job import Count, Duration, JobSpec, Size, UsageError, read_toml
-from crawler.schema import Shown, format_value, shown, unknown_key, validate
+from crawler.job import Count, Duration, JobSpec, Size, UsageError
+from crawler.schema import Shown, format_value, read_toml, shown, unknown_key, validate
 from crawler.units import spell_duration
 
 CONFIG_FILE: Final = "comity.toml"

@@ -23,7 +23,7 @@ async def frontier_of(out: str | None, settings: Settings) -> AsyncIterator[Fron
     """
     with ExitStack() as stack:
         url = place(out, settings, stack)
-        frontier = await Frontier.open(url, partitions=settings.partitions)
+        frontier = await Frontier.open(url, partitions=None)
         try:
             yield frontier
         finally:

@@ -6,13 +6,9 @@ Invariants kept: a crawl of a public host names somebody who can be asked to sto
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import tomllib
-from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -25,35 +21,11 @@ from pydantic import (
 )
 
 from crawler import __version__
-from crawler.schema import Shown, UsageError, unknown_key, validate
+from crawler.schema import Shown, UsageError, read_toml, unknown_key, validate
 from crawler.units import parse_duration, parse_size, spell_duration
-from frontier.model import Limits, Politeness
 
-__all__ = [
-    "Count",
-    "Duration",
-    "JobSpec",
-    "Size",
-    "UsageError",
-    "check_identity",
-    "is_public_host",
-    "limits",
-    "load_job",
-    "politeness",
-    "read_toml",
-    "requires_contact",
-]
+__all__ = ["Count", "Duration", "JobSpec", "Size", "UsageError", "load_job"]
 
-# Top-level names that never resolve on the public Internet (RFC 6761, 6762, 8375; ICANN 2024-07).
-_PRIVATE_NAMES: Final = (
-    "localhost",
-    "test",
-    "invalid",
-    "example",
-    "local",
-    "internal",
-    "home.arpa",
-)
 _EMAIL: Final = re.compile(r"[^\s@<>()]+@[^\s@<>()]+\.[^\s@<>().]+")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
 _PRODUCT: Final = re.compile(r"(?:.*compatible;\s*)?([A-Za-z][A-Za-z_-]*)")  # RFC 9309 2.2.1
@@ -179,6 +151,11 @@ class JobSpec(BaseModel):
         ge=0,
         description="After this many hosts of a registered domain, URLs of further ones wait: "
         "wildcard names have no end. 0: no bound.",
+    )
+    host_queue: Annotated[Count, Shown(metavar="N")] = Field(
+        default=1_000,
+        ge=10,
+        description="URLs per host kept in Redis; the rest is spilled to the job's store.",
     )
     max_path_depth: Annotated[Count, Shown(metavar="N")] = Field(
         default=32,
@@ -406,22 +383,6 @@ class JobSpec(BaseModel):
         return self.contact if self.contact and _EMAIL.fullmatch(self.contact) else None
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The keys of a TOML file; UsageError names the file, and the line of a syntax error."""
-    try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as exc:
-        raise UsageError(f"cannot read {path}: {exc.strerror}") from None
-    except UnicodeDecodeError as exc:
-        line = exc.object.count(b"\n", 0, exc.start) + 1
-        raise UsageError(f"{path}:{line}: not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as exc:
-        found = re.search(r" \(at line (\d+), column \d+\)", str(exc))
-        line_text = f":{found[1]}" if found else ""
-        text = str(exc)[: found.start()] if found else str(exc)
-        raise UsageError(f"{path}{line_text}: {text}") from None
-
-
 def load_job(path: Path) -> JobSpec:
     """The job that a ``job.toml`` describes; UsageError names file and key."""
     values = read_toml(path)
@@ -429,55 +390,3 @@ def load_job(path: Path) -> JobSpec:
         if key not in JobSpec.model_fields:
             raise unknown_key(str(path), key, JobSpec.model_fields)
     return validate(JobSpec, values, lambda key: f"{path}: {key}")
-
-
-def politeness(job: JobSpec) -> Politeness:
-    """The bounds that the job's delay sets; 0 turns the adaptive factor off too."""
-    default = Politeness()
-    return Politeness(
-        min_delay=job.delay,
-        max_delay=max(job.delay, default.max_delay),
-        factor=default.factor if job.delay > 0 else 0.0,
-    )
-
-
-def limits(job: JobSpec) -> Limits:
-    """The bounds of the job's URLs in the frontier."""
-    return Limits(
-        host_budget=job.host_pages or 0,
-        domain_budget=job.domain_pages or 0,
-        domain_hosts=job.domain_hosts,
-        newest_first=job.order == "depth",
-    )
-
-
-@lru_cache(maxsize=10_000)
-def is_public_host(hostname: str) -> bool:
-    """Whether a name or address literal may be a machine on the public Internet."""
-    hostname = hostname.strip("[]").rstrip(".").lower()
-    try:
-        address = ipaddress.ip_address(hostname)
-        return (getattr(address, "ipv4_mapped", None) or address).is_global
-    except ValueError:
-        private = any(hostname == n or hostname.endswith(f".{n}") for n in _PRIVATE_NAMES)
-        return "." in hostname and not private
-
-
-def requires_contact(urls: Iterable[str]) -> bool:
-    """Whether any of these (canonical) URLs lies on a public host."""
-    return any(is_public_host(urlsplit(url).hostname or "") for url in urls)
-
-
-def check_identity(job: JobSpec, urls: Iterable[str]) -> None:
-    """UsageError when one of these URLs lies on a public host and the job names no contact.
-
-    Links that lead to public hosts later are for the worker to refuse.
-    """
-    if job.contact:
-        return
-    for url in urls:
-        if requires_contact([url]):
-            raise UsageError(
-                f"{urlsplit(url).hostname} is a public host: give --contact with an email address "
-                "or a web page, so that its owner can reach you"
-            )

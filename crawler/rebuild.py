@@ -20,7 +20,7 @@ import msgspec
 import pyarrow.compute as pc
 
 from crawler import content, past, replay
-from crawler.job import limits
+from crawler.bounds import limits
 from crawler.jobfile import JobFile
 from crawler.run import job_id
 from crawler.seeds import iter_seeds

@@ -18,8 +18,9 @@ from typing import Final, NoReturn
 import msgspec
 
 from crawler import jobfile
+from crawler.bounds import limits
 from crawler.config import Settings
-from crawler.job import JobSpec, UsageError, limits
+from crawler.job import JobSpec, UsageError
 from crawler.report import Progress, Summary
 from crawler.scope import Scope
 from crawler.seeds import iter_seeds
@@ -38,6 +39,7 @@ LOOK: Final = 0.25  # seconds between looks at the job
 PATIENCE: Final = 60.0  # seconds that a Redis of the user's may be away
 CLAIM: Final = 10.0  # seconds for which a parent is taken to be alive
 BATCH: Final = 1_000  # seeds per call
+RESEED: Final = 1.0  # seconds between looks whether seeds may have been lost
 # What a resumed job takes from the new command; the rest is as it was.
 _RESUMED: Final = (
     *("max_pages", "max_depth", "time_limit", "size_limit", "max_wait"),
@@ -199,7 +201,20 @@ class Run:
         return itertools.chain(iter_seeds(self._spec), self._spec.sitemaps)
 
     async def _seed(self, frontier: Frontier) -> None:
-        """Offer all seeds, then say that they are in."""
+        """Offer all seeds, say that they are in, and again whenever some may have been lost."""
+        while not self._interrupted:
+            lost = await frontier.registry.lost(self._job)
+            await self._offer_all(frontier)
+            while not self._interrupted and await self._lost(frontier, lost) <= lost:
+                await asyncio.sleep(RESEED)
+
+    async def _lost(self, frontier: Frontier, known: float) -> float:
+        try:
+            return await frontier.registry.lost(self._job)
+        except FrontierError:  # others tell
+            return known
+
+    async def _offer_all(self, frontier: Frontier) -> None:
         sitemaps = set(self._spec.sitemaps)
 
         def offers() -> Iterable[CrawlRequest]:

@@ -8,8 +8,11 @@ and the documentation. Kept here: every error about a value names where the valu
 from __future__ import annotations
 
 import difflib
+import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -120,3 +123,19 @@ def _message(error: Mapping[str, Any]) -> str:
     if error["type"] == "value_error" or given == "" or not isinstance(given, str | int | float):
         return text
     return f"{text}, not {given!r}"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The keys of a TOML file; UsageError names the file, and the line of a syntax error."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as exc:
+        raise UsageError(f"cannot read {path}: {exc.strerror}") from None
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise UsageError(f"{path}:{line}: not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as exc:
+        found = re.search(r" \(at line (\d+), column \d+\)", str(exc))
+        line_text = f":{found[1]}" if found else ""
+        text = str(exc)[: found.start()] if found else str(exc)
+        raise UsageError(f"{path}{line_text}: {text}") from None

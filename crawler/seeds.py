@@ -22,7 +22,8 @@ from io import BufferedIOBase
 from pathlib import Path
 from typing import Final
 
-from crawler.job import JobSpec, check_identity, is_public_host
+from crawler.identity import check_identity, is_public_host
+from crawler.job import JobSpec
 from crawler.schema import UsageError
 from frontier.url import InvalidUrl, parse
 

@@ -26,7 +26,8 @@ from frontier.embedded import die_with_parent
 
 MOST_RESTARTS: Final = 5  # within RESTART_WINDOW, over all workers, before the crawl fails
 RESTART_WINDOW: Final = 60.0
-STARTUP: Final = 30.0  # seconds a worker has for its first heartbeat
+STARTUP: Final = 30.0  # seconds a worker has for its first heartbeat, or the next after an outage
+BLIND: Final = 3.0  # seconds without a look that mean an outage: of Redis, or of this process
 DRAIN: Final = 75.0  # seconds workers have to drain before they are killed
 
 
@@ -36,7 +37,7 @@ class Child:
     def __init__(self, name: str, process: subprocess.Popen[bytes], out: IO[str]) -> None:
         self.name = name
         self.process = process
-        self.started = time.monotonic()
+        self.excused = time.monotonic() + STARTUP  # until then it may be without a heartbeat
         self.last_line = ""  # of its stderr
         self.reason = ""  # why it could not go on, once it said so
         self._out = out
@@ -73,6 +74,7 @@ class Supervisor:
         self._wanted = settings.workers
         self._restarts: deque[float] = deque()
         self._serial = 0
+        self._looked = time.monotonic()
         self.children: list[Child] = []
         self.failure = ""  # why the crawl cannot go on
 
@@ -99,12 +101,19 @@ class Supervisor:
         self.children.append(Child(name, process, self._out))
 
     def look(self, living: set[str]) -> None:
-        """Replace the dead; kill those that missed their heartbeat. Sets ``failure``."""
+        """Replace the dead; kill those that missed their heartbeat. Sets ``failure``.
+
+        While Redis does not answer, nobody looks, and no worker can beat: then all are excused.
+        """
         now = time.monotonic()
         names = {worker.rpartition(".")[0] for worker in living}
+        if now - self._looked > BLIND:
+            for child in self.children:
+                child.excused = now + STARTUP
+        self._looked = now
         for child in list(self.children):
             code = child.ended()
-            if code is None and child.name not in names and now - child.started > STARTUP:
+            if code is None and child.name not in names and now > child.excused:
                 print(f"{child.name} missed its heartbeat: killed", file=self._out)
                 child.process.kill()
                 child.process.wait()

@@ -36,6 +36,7 @@ PATIENCE: Final = 15.0  # seconds for a failover, a moved slot, a loading server
 LOSSES: Final = 3  # connections in a row to a server that nobody can stand in for
 PAUSES: Final = (0.02, 0.5)  # seconds between attempts, doubling from the first to the second
 MANY_HOPS: Final = 4  # redirections in a row, from which on it pauses between them
+_SCRIPTS: Final = frozenset({"EVAL", "EVALSHA"})
 _PASSING: Final = frozenset({"BUSY", "NOREPLICAS"})  # error codes without a class
 
 
@@ -123,7 +124,9 @@ async def _send(node: Node, requests: Sequence[Request], wait: float | None) -> 
     try:
         waits = wait is not None and await node.accompanied()
         if len(requests) == 1 and not waits and requests[0].asking is None:
-            replies = [await node.command(*requests[0].command)]
+            [request] = requests
+            call = node.script if request.command[0] in _SCRIPTS else node.command
+            replies = [await call(*request.command)]
         else:
             replies = await _pipeline(node, requests, wait if waits else None)
     except (RedisError, OSError) as error:

@@ -13,13 +13,15 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from frontier import entry, keys
 from frontier.driver import Call, Driver
+from frontier.losses import Losses
 from frontier.model import (
     CrawlRequest,
     FrontierError,
@@ -33,7 +35,7 @@ from frontier.model import (
 from frontier.offers import Batch, Offer, batches
 from frontier.registry import Registry
 from frontier.tails import Tails
-from frontier.url import Url, fingerprint, partition
+from frontier.url import Url, fingerprints, partition
 
 RETRY_AFTER = 1.0  # seconds after which refused URLs may be offered again
 SOFT, HARD = 0.70, 0.85  # shares of the server's memory: short heads from here, no URLs from there
@@ -72,6 +74,7 @@ class Grant:
     leases: tuple[Lease, ...]
     due: dict[int, float | None]  # partition -> seconds until its next host; None: it has none
     laden: tuple[tuple[str, int], ...] = ()  # (job, partition) with URLs to spill or to call back
+    losses: dict[int, int] = field(default_factory=dict)  # partition -> how often it lost writes
 
 
 class StaleLease(FrontierError):
@@ -89,13 +92,14 @@ class Frontier:
         self.driver = driver
         self.registry = registry
         self.partitions = partitions
-        self._secret = secret
+        self._fingerprint = fingerprints(secret)
         self.tails = Tails(driver)
+        self.losses = Losses(driver)
         self.now = ""  # ms as text, for tests and simulation; "" is the server's time
 
     @classmethod
-    async def open(cls, url: str, *, partitions: int = 64) -> Frontier:
-        """Connect to a frontier, making it where the database is empty.
+    async def open(cls, url: str, *, partitions: int | None = 64) -> Frontier:
+        """Connect to a frontier, making it where the database is empty; None: take what is there.
 
         Raises FrontierError: unreachable, too old, another partition count or schema, a database
         that holds something else.
@@ -117,8 +121,11 @@ class Frontier:
 
     def place(self, url: Url, visit: int = 1) -> tuple[int, str]:
         """(partition, fingerprint) of a URL's visit; a later visit is another one to the filter."""
-        key = url.key if visit == 1 else f"{url.key} {visit}"
-        return partition(url.domain, self.partitions), str(fingerprint(key, self._secret))
+        return partition(url.domain, self.partitions), self.fingerprint(url, visit)
+
+    def fingerprint(self, url: Url, visit: int = 1) -> str:
+        """What the frontier knows a URL's visit by."""
+        return str(self._fingerprint(url.url if visit == 1 else f"{url.url} {visit}"))
 
     async def add(
         self, job: str, offers: Iterable[Offer], *, force: bool = False, limits: Limits = _LIMITS
@@ -132,7 +139,7 @@ class Frontier:
         calls: list[Call] = []
         sent: list[Batch] = []
         refused: list[Offer] = []
-        for batch in batches(offers, self.place):
+        for batch in batches(offers, self.partitions, self.fingerprint):
             cap = self._cap(batch.partition, limits.host_cap)
             if cap is None:
                 refused += batch.offers()
@@ -188,18 +195,20 @@ class Frontier:
         leases: list[Lease] = []
         due: dict[int, float | None] = {}
         laden: list[tuple[str, int]] = []
+        losses: dict[int, int] = {}
         for p, reply in zip(wanted, await self._safely(calls), strict=True):
             if reply is None:  # what was granted there comes back when its time is over
                 due[p] = RETRY_AFTER
                 continue
             due[p] = None if reply[1] < 0 else reply[1] / 1000
             laden += [(job.decode(), p) for job in reply[2]]
-            for host, job, token, state, entries in reply[3:]:
+            losses[p] = reply[3]
+            for host, job, token, state, entries in reply[4:]:
                 name = host.decode()
                 found = tuple(entry.unpack(e.decode(), name) for e in entries)
                 lease = Lease(name, job.decode(), p, int(token), sent + ttl, _state(state), found)
                 leases.append(lease)
-        return Grant(tuple(leases), due, tuple(laden))
+        return Grant(tuple(leases), due, tuple(laden), losses)
 
     async def claim(
         self, worker: str, job: str, url: Url, *, ttl: float
@@ -299,14 +308,16 @@ class Frontier:
             while await self.driver.script("settle", keys.home(p), [self.now, segment, SETTLE]):
                 pass
 
-    async def requeue(self, segment: str, *, aborted: bool) -> int | None:
-        """Give up a dead owner's segment everywhere and put its URLs back.
+    async def requeue(
+        self, segment: str, *, aborted: bool, partitions: Iterable[int] | None = None
+    ) -> int | None:
+        """Give up a dead owner's segment, everywhere or in some partitions; put its URLs back.
 
         ``aborted`` says that the caller has won the abort of the sealed segment in the table.
         Returns how many URLs will be fetched again; None when it is sealed and not aborted.
         """
         total = 0
-        for p in range(self.partitions):
+        for p in range(self.partitions) if partitions is None else partitions:
             left = 1
             while left:
                 args = [self.now, segment, SETTLE, int(aborted)]
@@ -330,8 +341,9 @@ class Frontier:
             ("status", keys.home(p), [self.now, job]) for p in range(self.partitions)
         ]
         sums: dict[str, int] = defaultdict(int)
-        hosts, due = [0, 0, 0], None
-        for flat, ready, leased, waiting, wait in await self._run(calls):
+        hosts, due, doubtful = [0, 0, 0], None, 0
+        for flat, ready, leased, waiting, wait, doubt in await self._run(calls):
+            doubtful += doubt
             for name, value in _pairs(flat):
                 sums[name] += int(value)
             hosts = [hosts[0] + ready, hosts[1] + leased, hosts[2] + waiting]
@@ -349,6 +361,7 @@ class Frontier:
             hosts_leased=hosts[1],
             hosts_waiting=max(0, hosts[2] - hosts[1]),
             next_ready=due,
+            doubtful=doubtful,
         )
 
     async def unreached(self, job: str, default: str) -> dict[str, int]:
@@ -400,10 +413,18 @@ def _told(report: Report) -> list[Any]:
         round(report.state.delay * 1000),
         msgspec.msgpack.encode(report.state),
         report.state.blocked_reason,
-        len(report.results),
     ]
+    groups: dict[tuple[str, str, str, float], list[str]] = {}
     for r in report.results:
-        args += [r.fp, _ACTIONS[r.action], r.segment, r.reason, round(r.wait * 1000)]
+        key = (r.action, r.segment, r.reason, r.wait)
+        if (fps := groups.get(key)) is None:
+            groups[key] = [r.fp]
+        else:
+            fps.append(r.fp)
+    args.append(len(groups))
+    for (action, segment, reason, wait), fps in groups.items():
+        args += (_ACTIONS[action], segment, reason, round(wait * 1000), len(fps))
+        args += fps
     return args
 
 

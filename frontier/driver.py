@@ -42,7 +42,9 @@ GLOBAL: Final = "{g}"  # tag of what belongs to the whole deployment
 _EVERYWHERE: Final = frozenset({"DBSIZE", "FLUSHALL", "KEYS", "SCRIPT"})
 _KEYLESS: Final = frozenset({"TIME", "PING"})
 _KEY_AT: Final = {"OBJECT": 2, "MEMORY": 2}  # which argument is the key, where it is not the first
-_BARE: Final = frozenset({"job", "credit", "refund", "lock"})  # scripts outside any partition
+_BARE: Final = frozenset(
+    {"found", "job", "credit", "refund", "lock"}
+)  # scripts outside any partition
 
 Call = tuple[str, str, Sequence[Any]]  # script, key it is routed by, arguments
 

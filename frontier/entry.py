@@ -14,17 +14,21 @@ from frontier.model import CrawlRequest, FrontierError, LeasedUrl
 MAX_EXTRA: Final = 65_536  # characters
 _PLAIN: Final = frozenset("\t\r\n")  # what a field cannot hold
 _KINDS = {"page": "p", "sitemap": "s"}
-_KIND_OF = {code: kind for kind, code in _KINDS.items()}
+_SCHEMES = {"s": "https://", "h": "http://"}
+_CODES = {k + s: (kind, _SCHEMES[s]) for kind, k in _KINDS.items() for s in _SCHEMES}
 
 
 def pack(request: CrawlRequest, fp: str, host: str) -> str:
     """Pack a request whose canonical URL is on ``host``."""
-    scheme, _, rest = request.url.partition("://")
-    kind = _KINDS[request.kind] + ("s" if scheme == "https" else "h")
-    via = request.via.replace("\t", "%09").replace("\n", "%0A")
+    url, via = request.url, request.via
+    secure = url[4] == "s"  # http or https, or it were not canonical
+    if "\t" in via or "\n" in via:
+        via = via.replace("\t", "%09").replace("\n", "%0A")
     return (
         f"{request.attempts}\t{request.losses}\t{fp}\t{request.priority}\t{request.reason}\t"
-        f"{request.depth}\t{request.hops}\t{request.visit}\t{kind}\t{via}\t{rest[len(host) :]}"
+        f"{request.depth}\t{request.hops}\t{request.visit}\t"
+        f"{_KINDS[request.kind]}{'s' if secure else 'h'}\t{via}\t"
+        f"{url[len(host) + (8 if secure else 7) :]}"
         + (f"\t{_checked(request.extra)}" if request.extra else "")
     )
 
@@ -38,20 +42,12 @@ def unpack(entry: str, host: str) -> LeasedUrl:
         head, extra = entry.split("\t", 11), ""
         if len(head) == 12:
             extra = head.pop()
-        attempts, losses, fp, priority, reason, depth, hops, visit, kind, via, path = head
-        request = CrawlRequest(
-            url=f"{'https' if kind[1] == 's' else 'http'}://{host}{path}",
-            depth=int(depth),
-            kind=_KIND_OF[kind[0]],
-            hops=int(hops),
-            visit=int(visit),
-            via=via,
-            attempts=int(attempts),
-            losses=int(losses),
-            priority=int(priority),
-            reason=reason,
-            extra=extra,
-        )
+        attempts, losses, fp, priority, reason, depth, hops, visit, code, via, path = head
+        kind, scheme = _CODES[code]
+        request = CrawlRequest(  # by place, which is faster: the fields in their order
+            f"{scheme}{host}{path}", int(depth), kind, int(hops), int(visit), via,
+            int(attempts), int(losses), int(priority), reason, extra,
+        )  # fmt: skip
     except (ValueError, KeyError, IndexError) as error:
         raise FrontierError(f"malformed queue entry for {host}: {entry[:200]!r}") from error
     return LeasedUrl(fp, request)

@@ -64,7 +64,8 @@ class Finding:
 
     job: str
     partition: int
-    part: str  # accepted, queued ... as in FrontierStats; "stranded" for hosts nobody looks at
+    part: str  # accepted, queued ... as in FrontierStats; "stranded" for hosts nobody looks at;
+    # "set aside" for URLs of unreadable segments that repair has put in line again
     counted: int  # what the counter says
     real: int  # what the keys hold
     hosts: tuple[str, ...] = ()  # with "stranded"
@@ -128,7 +129,7 @@ async def check(frontier: Frontier, jobs: Sequence[str], *, repair: bool) -> lis
     for p in range(frontier.partitions):
         for job in jobs:
             args = [frontier.now, job, int(repair), *sorted(queues[p, job])]
-            rows, stranded = await frontier.driver.script("check", keys.home(p), args)
+            rows, stranded, again = await frontier.driver.script("check", keys.home(p), args)
             parts = zip(rows[::3], rows[1::3], rows[2::3], strict=True)
             out += [
                 Finding(job, p, part.decode(), counted, real)
@@ -138,6 +139,8 @@ async def check(frontier: Frontier, jobs: Sequence[str], *, repair: bool) -> lis
             if stranded:
                 names = tuple(name.decode() for name in stranded)
                 out.append(Finding(job, p, "stranded", 0, len(names), names))
+            if again:
+                out.append(Finding(job, p, "set aside", again, 0))
     return out
 
 
@@ -165,6 +168,29 @@ def _share(row: Sequence[Any]) -> JobShare:
     return JobShare(job.decode(), wait, tuple(counts[:4]), tuple(counts[4:]))
 
 
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Spilled URLs of a host that cannot be read back."""
+
+    job: str
+    host: str
+    segment: str  # the object: ``spill/<partition>/<name>`` below the job's directory
+    urls: int
+
+
+async def set_aside(frontier: Frontier, jobs: Sequence[str], most: int = 1000) -> list[Aside]:
+    """What jobs have of that: at most so many per job and partition."""
+    out: list[Aside] = []
+    for p in range(frontier.partitions):
+        for job in jobs:
+            key = f"{keys.tag(p)}:zq:{job}"
+            for raw in await frontier.driver.command("LRANGE", key, 0, most - 1):
+                _, host, cursor = raw.decode().split("\n")
+                segment, total, consumed = cursor.split("\t")
+                out.append(Aside(job, host, f"spill/{p}/{segment}", int(total) - int(consumed)))
+    return out
+
+
 def problems(findings: Sequence[Finding]) -> Iterator[str]:
     """A line for people per finding."""
     for found in findings:
@@ -173,5 +199,7 @@ def problems(findings: Sequence[Finding]) -> Iterator[str]:
             yield f"{where}: {found.real} hosts have queues that no worker would look at: " + (
                 ", ".join(found.hosts[:3]) + (" ..." if len(found.hosts) > 3 else "")
             )
+        elif found.part == "set aside":
+            yield f"{where}: {found.counted} URLs of unreadable segments are tried again"
         else:
             yield f"{where}: {found.part} is counted as {found.counted}, the keys hold {found.real}"

@@ -8,8 +8,10 @@ partition's names from the tag by the same table; `tests/frontier/test_keys.py` 
 key                     type    written by                   what, and how long
 ======================  ======  ===========================  ==========================================
 {f}:m                   hash    every script                 hi: highest time seen, ms; tok: last token;
-                                                             vt: service so far; run, ttl, quiet: of the
-                                                             server's restarts; of:<job>: buffer offset
+                                                             vt: service so far; run, ttl, quiet, at, lost,
+                                                             lost:<n>, rc:<job>, back (when it was last away
+                                                             till, ms): of the server's restarts;
+                                                             of:<job>: buffer offset
 {f}:s:<job>:<bucket>    set     add                          seen fingerprints (intset); life of the job
 {f}:c:<job>             hash    every script                 counters; sn, sb: seen size and buckets
 {f}:a:<job>             hash    add                          accepted per host, per .domain; #.domain: hosts
@@ -22,7 +24,7 @@ key                     type    written by                   what, and how long
                                                              reason; while leased: k token, j job,
                                                              w worker, x deadline ms; want ms: claimed till
                                                              then; line, turn: other jobs that wait
-{f}:u:<host>            hash    lease, report                leased entries by fingerprint; lease's life
+{f}:u:<host>            string  lease, report                ``entry LF`` each that is leased; lease's life
 {f}:l                   zset    lease, renew, report, claim  leased hosts by deadline, ms
 {f}:o:<job>             list    add, spilled                 ``class LF host LF entry`` to be spilled
 {f}:v:<job>             hash    add, refill                  spilled URLs by ``class LF host``
@@ -34,16 +36,19 @@ key                     type    written by                   what, and how long
 {f}:p:<segment>         hash    report, settle, requeue      ``reason LF host LF entry`` by fingerprint,
                                                              until the segment is settled
 {f}:g                   hash    report, seal, requeue        segment -> state (o|s|x) LF job
-{f}:e:<worker>          hash    lease                        last grant and its request id; a lease's life
+{f}:x:<job>             hash    reconcile, lease, seal       reason by fingerprint: rows of which this
+                                                             server may have lost the end; life of the job
+{f}:e:<worker>          hash    lease                        last grant (`host TAB token` each) and its
+                                                             request id; a lease's life
 {f}:tp:<job>:<host>     hash    tally                        `rank pages new` by pattern of path, at most 96;
                                                              a week after its last change
 {f}:tq:<job>:<host>     hash    tally                        `rank queries 0 marks` by path, at most 32;
                                                              a week after its last change
 {f}:b:<authority>       string  put_robots                   robots.txt copy (msgpack); a day
-{g}:meta                hash    open, load                   schema, partitions, secret; for ever;
+{g}:meta                hash    open, load                   schema, partitions, secret, made; for ever;
                                                              unfinished: import or rebuild, meanwhile
 {g}:jobs                set     create_job                   ids of all jobs
-{g}:job:<job>           hash    create_job, move_job ...     spec, region, state, epoch, credit, swept ...
+{g}:job:<job>           hash    create_job, move_job ...     spec, region, state, epoch, swept, lost ...
 {g}:stats:<job>         hash    count                        what workers count: visits, bytes, errors
 {g}:workers             zset    beat                         workers by the end of their heartbeat, ms
 {g}:segments            hash    open_segment, stage, forget  segment -> {job, worker, staged, settled}
@@ -59,7 +64,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA: Final = "2"
+SCHEMA: Final = "3"
 META: Final = "{g}:meta"
 JOBS: Final = "{g}:jobs"
 WORKERS: Final = "{g}:workers"

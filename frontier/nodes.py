@@ -15,11 +15,13 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import hiredis
 import redis.asyncio as aioredis
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
@@ -97,17 +99,40 @@ class NodeInfo:
     read_at: float  # time.monotonic() when it was asked
 
 
+class _Packing(AbstractConnection):
+    """Packs commands by hiredis: in Python that takes longer than all else that a call does."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        name = args[0].encode() if isinstance(args[0], str) else args[0]
+        try:
+            return [hiredis.pack_command((*name.split(), *args[1:]))]
+        except TypeError:  # it does not take all that redis-py takes
+            return super().pack_command(*args)
+
+
+@lru_cache
+def _packing(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """A kind of connection (TCP, TLS, unix socket) that packs so."""
+    return type(kind.__name__, (_Packing, kind), {})
+
+
 class Node:
     """One server: a bounded pool of connections to it, and what it last said of itself."""
 
     def __init__(self, name: str, options: dict[str, Any], seconds: float) -> None:
         self.name = name  # "host:port", or the path of a socket
         connecting = min(CONNECT_SECONDS, seconds)
+        kind = _packing(options.get("connection_class", Connection))
         # Callers beyond CONNECTIONS wait; retries are for who knows where else to ask.
         self._pool = aioredis.ConnectionPool(
             retry=Retry(NoBackoff(), 0),
             maint_notifications_config=MaintNotificationsConfig(enabled=False),
-            **{"socket_timeout": seconds, "socket_connect_timeout": connecting, **options},
+            **{
+                "socket_timeout": seconds,
+                "socket_connect_timeout": connecting,
+                **options,
+                "connection_class": kind,
+            },
         )
         self._client = aioredis.Redis.from_pool(self._pool)
         self._room = asyncio.Semaphore(CONNECTIONS)
@@ -121,6 +146,20 @@ class Node:
         """One command."""
         async with self._place():
             return await self._client.execute_command(*args)  # type: ignore[no-untyped-call]
+
+    async def script(self, *args: Any) -> Any:
+        """One command whose reply is taken as it is.
+
+        Past redis-py's client, whose own part (metrics, retries, callbacks) costs more than the
+        rest of a call; a connection closes itself when it fails under its user.
+        """
+        async with self._place():
+            connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]
+            try:
+                await connection.send_command(*args)
+                return await connection.read_response()
+            finally:
+                await self._pool.release(connection)
 
     async def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Many commands on one connection; a reply may be a ResponseError."""

@@ -13,10 +13,12 @@ Times are seconds; ``now`` is unix time. ``jitter`` is in [0, 1) and only ever l
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final, Literal
+
+from msgspec.structs import replace
 
 from frontier.model import FrontierError, HostState, Outcome, Politeness, Verdict
 

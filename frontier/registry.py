@@ -46,29 +46,23 @@ class Registry:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
 
-    async def found(self, partitions: int) -> tuple[int, bytes]:
-        """Check the deployment, or make it in an empty database: (partitions, secret)."""
+    async def found(self, partitions: int | None) -> tuple[int, bytes]:
+        """Check the deployment, or make it in an empty database: (partitions, secret).
+
+        ``partitions`` None takes it as it is, and makes none.
+        """
         where = redact(self._driver.url)
         meta = await self._hash(keys.META)
         if not meta:
-            if await self._driver.command("DBSIZE"):
+            if partitions is None:
+                raise FrontierError(f"the database at {where} holds no frontier")
+            if await self._driver.command("DBSIZE") and not await self._hash(keys.META):
                 raise FrontierError(
                     f"the database at {where} holds something that is not Comity's: "
                     "use an empty one"
                 )
-            fields = (
-                "schema",
-                keys.SCHEMA,
-                "partitions",
-                partitions,
-                "secret",
-                secrets.token_hex(16),
-            )
-            # A partition's record first: where it is missing later, its state has been lost.
-            for p in range(partitions):
-                await self._driver.command("HSETNX", keys.home(p), "hi", 0)
-            for name, value in zip(fields[::2], fields[1::2], strict=True):
-                await self._driver.command("HSETNX", keys.META, name, value)
+            args = [keys.SCHEMA, partitions, secrets.token_hex(16)]
+            await self._driver.script("found", keys.META, args)
             meta = await self._hash(keys.META)
         if "unfinished" in meta:
             what = meta["unfinished"].decode()
@@ -80,13 +74,17 @@ class Registry:
             raise FrontierError(
                 f"the frontier at {where} has schema {meta['schema'].decode()}, not {keys.SCHEMA}"
             )
-        if int(meta["partitions"]) != partitions:
-            there = int(meta["partitions"])
+        there = int(meta["partitions"])
+        if partitions not in {None, there}:
             raise FrontierError(
                 f"the frontier at {where} has {there} partitions, not {partitions}: "
                 f"set partitions to {there}"
             )
-        return partitions, bytes.fromhex(meta["secret"].decode())
+        if "made" not in meta:  # a partition whose record is missing later has lost its state
+            for p in range(there):
+                await self._driver.command("HSETNX", keys.home(p), "hi", 0)
+            await self._driver.command("HSET", keys.META, "made", 1)
+        return there, bytes.fromhex(meta["secret"].decode())
 
     async def unfinished(self, what: str) -> None:
         """Let nobody open this frontier until "" says that it is whole."""
@@ -124,6 +122,11 @@ class Registry:
         """How far the recrawls of a job have come, as ``move_job(swept=...)`` noted; may be b""."""
         found: bytes | None = await self._driver.command("HGET", keys.job(name), "swept")
         return found or b""
+
+    async def lost(self, name: str) -> float:
+        """When something of a job may last have been lost, in unix seconds; 0: never."""
+        found = await self._driver.command("HGET", keys.job(name), "lost")
+        return float(found or 0)
 
     async def job_spec(self, name: str) -> tuple[bytes, bytes]:
         """What :meth:`create_job` was given: (spec, region)."""
@@ -213,6 +216,11 @@ class Registry:
     async def put_segment(self, segment: str, record: SegmentRecord) -> None:
         """Record a segment before its first byte, and again when it is staged."""
         await self._driver.command("HSET", keys.SEGMENTS, segment, msgspec.msgpack.encode(record))
+
+    async def keep_segment(self, segment: str, record: SegmentRecord) -> None:
+        """Record a segment where its record has been lost."""
+        packed = msgspec.msgpack.encode(record)
+        await self._driver.command("HSETNX", keys.SEGMENTS, segment, packed)
 
     async def drop_segment(self, segment: str) -> None:
         """Forget a settled or requeued segment."""

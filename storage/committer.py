@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -119,6 +119,25 @@ class Committer:
     def committed(self, segment: str) -> bool:
         """Whether its rows are in the table now."""
         return self._table.snapshot().transaction(segment) == COMMITTED
+
+    def outcomes(self, segments: Iterable[str]) -> dict[str, int | None]:
+        """COMMITTED, ABORTED or None (neither) for each segment, of those not too old to tell."""
+        snapshot = self._table.snapshot()
+        return {name: snapshot.transaction(name) for name in segments if not expired(name)}
+
+    def pages(self) -> Snapshot:
+        """The table as it is now."""
+        return self._table.snapshot()
+
+    def settled(self, segment: str) -> Manifest | None:
+        """The manifest of a segment that was settled a moment ago; None when there is none."""
+        return self._read(self._layout.settled_key(segment))
+
+    def settled_since(self, when: float) -> list[str]:
+        """Segments that were settled after ``when``, unix seconds, as far as still known."""
+        found = self._store.list(self._layout.recent)
+        recent = [blob.key for blob in found if blob.key.endswith(".json") and blob.modified > when]
+        return [key.rpartition("/")[2].removesuffix(".json") for key in recent]
 
     def manifest(self, segment: str) -> Manifest | None:
         """The manifest of a staged segment that is not settled; None when there is none."""

@@ -271,6 +271,14 @@ class Snapshot:
         with _mapped(f"read {self._uri}"):
             return frozenset(f.path for f in self._dataset(None).get_fragments())
 
+    def files_since(self, when: float) -> frozenset[str]:
+        """Those of its data files that were committed after ``when``, unix seconds, as files()."""
+        with _mapped(f"read {self._uri}"):
+            added = pa.table(self._table.get_add_actions()).select(["path", "modification_time"])
+            times = added["modification_time"].cast(pa.int64()).to_pylist()
+            named = zip(added["path"].to_pylist(), times, strict=True)
+            return frozenset(str(path) for path, at in named if at and at > when * 1000)
+
     def batches(
         self,
         columns: Sequence[str] | None,

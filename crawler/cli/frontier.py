@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from msgspec import structs
 
 from crawler.cli import recovery
 from crawler.cli.options import AsJson, ConfigFile
@@ -152,7 +153,8 @@ def host(
         return await inspect.host(frontier, url)
 
     view = _open(out, redis, config, None, None, work)
-    print(json.dumps(asdict(view)) if as_json else "\n".join(_host_lines(view)))
+    fields = asdict(view) | {"state": structs.asdict(view.state)}
+    print(json.dumps(fields) if as_json else "\n".join(_host_lines(view)))
 
 
 @app.command()
@@ -181,7 +183,7 @@ def peek(
     for job, leased in found:
         request = leased.request
         if as_json:
-            print(json.dumps({"job": job, "fp": leased.fp, **asdict(request)}))
+            print(json.dumps({"job": job, "fp": leased.fp, **structs.asdict(request)}))
         else:
             print(f"{request.priority} depth {request.depth} {request.url}")
 
@@ -200,6 +202,8 @@ def check(
 ) -> None:
     """Compare every counter with the real keys; exit code 1 when they differ.
 
+    Also names spilled URLs that cannot be read back, which are no difference.
+
     Looks at each host once: on a frontier of a million hosts some seconds, in steps of one
     partition, during which that partition serves nobody.
     """
@@ -207,14 +211,19 @@ def check(
     async def work(frontier: Frontier, jobs: Sequence[str]) -> Any:
         from frontier import inspect
 
-        return await inspect.check(frontier, jobs, repair=repair)
+        found = await inspect.check(frontier, jobs, repair=repair)
+        return found, await inspect.set_aside(frontier, jobs)
 
     from frontier.inspect import problems
 
-    found = _open(out, redis, config, workspace, name, work)
+    found, aside = _open(out, redis, config, workspace, name, work)
     if as_json:
-        print(json.dumps({"repaired": repair, "findings": [asdict(each) for each in found]}))
+        lists = {"findings": found, "set_aside": aside}
+        told = {key: [asdict(each) for each in each_of] for key, each_of in lists.items()}
+        print(json.dumps({"repaired": repair, **told}))
     else:
+        for each in aside:
+            print(f"job {each.job}: {each.urls:,} URLs of {each.host}: cannot read {each.segment}")
         for line in problems(found):
             print(line)
         print(_verdict(len(found), repair=repair))

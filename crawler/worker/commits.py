@@ -18,6 +18,7 @@ from frontier.model import FrontierBusy
 from frontier.registry import SegmentRecord
 from storage.blob import StorageError
 from storage.committer import KEPT, CommitResult, expired
+from storage.layout import segment_time
 from storage.segment import Manifest
 from storage.table import TRANSACTION_DAYS
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 COMMIT_LOCK: Final = 60.0  # seconds a committer may take before another may try
 TIDY: Final = 300.0  # seconds between two looks at what settled segments left in a store
+SLACK: Final = 60.0  # seconds by which the clocks of workers, Redis and the store may differ
 UNREADABLE: Final = 30.0  # seconds before outlinks that cannot be read are tried again
 
 
@@ -37,6 +39,7 @@ class Commits:
         self._told: set[str] = set()  # expired segments that were reported
         self._tidied: dict[str, float] = {}  # job -> time.monotonic() of its last tidy-up
         self._rest: dict[str, float] = {}  # job -> time.monotonic() until which outlinks wait
+        self.busy = asyncio.Lock()  # held while something of a table is decided here
 
     async def unsettled(self) -> bool:
         """Whether staged segments of this worker wait for their commit."""
@@ -60,11 +63,14 @@ class Commits:
         waiting = {job for job in settled if self._rest.get(job, 0.0) <= now}
         for name in staged.keys() | waiting:
             job, lock = self._worker.jobs.contexts[name], f"commit:{name}"
-            if await registry.lock(lock, self._worker.id, COMMIT_LOCK):
+            async with self.busy:
+                if not await registry.lock(lock, self._worker.id, COMMIT_LOCK):
+                    continue
                 try:
-                    await self._commit(job, staged.get(name, ()))
+                    await self.commit(job, staged.get(name, ()))
                     await self._take_in(job, settled.get(name, ()) if name in waiting else ())
-                    if now - self._tidied.get(name, -TIDY) >= TIDY:
+                    late = now - self._tidied.get(name, -TIDY) >= TIDY
+                    if late and self._worker.reconciling.sound(job):  # else it may be needed
                         await self.tidy(job)
                 except StorageError as error:  # of this job's store; the others go on
                     self._worker.trouble(error)
@@ -86,23 +92,48 @@ class Commits:
             )
         return True
 
-    async def _commit(self, job: JobContext, names: Sequence[str]) -> None:
+    async def commit(self, job: JobContext, names: Sequence[str]) -> None:
+        """Commit or give up staged segments; the caller has the job's lock, and ``busy``."""
         manifests = {}
         for name, manifest in await asyncio.to_thread(self._manifests, job, names):
             if manifest is None:  # settled and forgotten by one who died then; or really gone
                 await self._worker.recovery.put_back(job, name)
             else:
                 manifests[name] = manifest
-        if not manifests:
+        found = [m for m in manifests.values() if not await self._lost(job, m)]
+        if not found:
             return
-        found = list(manifests.values())
         result: CommitResult = await asyncio.to_thread(job.committer.commit, found)
         for name in (*result.committed, *result.already):
             await self._settle(job, manifests[name])
         for name in result.aborted:
-            await self._worker.frontier.requeue(name, aborted=True)
-            await asyncio.to_thread(job.committer.discard, manifests[name])
-            await self._worker.frontier.registry.drop_segment(name)
+            await self._give_up(job, manifests[name])
+
+    async def _lost(self, job: JobContext, manifest: Manifest) -> bool:
+        """Whether a segment cannot be committed, as its URLs are no longer all its own.
+
+        A server that lost the seal may have given them to others, whose rows would be second ones.
+        """
+        urls = {p: len(fps) for p, fps in manifest.fps.items()}
+        if await self._worker.frontier.losses.held(manifest.segment, urls):
+            return False
+        if not await asyncio.to_thread(job.committer.abort, manifest.segment):
+            return False  # it is committed, and settled in part
+        self._worker.log.warning(
+            "the frontier has lost the seal of segment %s: %d pages will be fetched again",
+            manifest.segment,
+            manifest.rows,
+        )
+        await self._give_up(job, manifest)
+        return True
+
+    async def _give_up(self, job: JobContext, manifest: Manifest) -> None:
+        name = manifest.segment
+        job.counts["refetched"] += await self._worker.frontier.requeue(name, aborted=True) or 0
+        if job.dedupe is not None:
+            await job.dedupe.forget(name)
+        await asyncio.to_thread(job.committer.discard, manifest)
+        await self._worker.frontier.registry.drop_segment(name)
 
     def _manifests(
         self, job: JobContext, names: Sequence[str]
@@ -121,17 +152,19 @@ class Commits:
         await frontier.settle(name, sorted(manifest.fps))
         if job.dedupe is not None:
             await job.dedupe.confirm(name)
-        if manifest.outlinks is None or manifest.outlinks.acknowledged:
+        links, lost = manifest.outlinks, await frontier.registry.lost(job.name)
+        at_risk = segment_time(name).timestamp() < lost + SLACK  # they may have been lost again
+        if links is None or (links.acknowledged and not at_risk):
             await self._forget(job, manifest)
         else:
             record = SegmentRecord(job.name, self._worker.id, staged=True, settled=True)
             await frontier.registry.put_segment(name, record)
 
     async def _take_in(self, job: JobContext, names: Sequence[str]) -> None:
-        """Add the outlinks that the frontier refused when their segments were sealed."""
+        """Add the outlinks that the frontier refused when their segments were sealed, or lost."""
         for name in names:
             try:
-                manifest = await asyncio.to_thread(job.committer.manifest, name)
+                manifest = await asyncio.to_thread(self._settled, job, name)
                 if manifest is not None:
                     await job.links.take_in(job.committer.outlinks(manifest, TAKEN))
                     await self._forget(job, manifest)
@@ -143,6 +176,10 @@ class Commits:
             except StorageError:
                 self._rest[job.name] = time.monotonic() + UNREADABLE
                 raise
+
+    def _settled(self, job: JobContext, name: str) -> Manifest | None:
+        """Blocking."""
+        return job.committer.manifest(name) or job.committer.settled(name)
 
     async def _forget(self, job: JobContext, manifest: Manifest) -> None:
         await asyncio.to_thread(job.committer.forget, manifest)

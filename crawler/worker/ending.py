@@ -28,6 +28,7 @@ class Pass:
     held: int  # leased or pending: somebody is at work on them
     next_ready: float | None  # seconds until a host or a retry is due
     aside: int = 0  # spilled URLs that cannot be read
+    doubtful: int = 0  # partitions that may lack what they had: nobody knows what is left
 
 
 def look(record: JobRecord, stats: FrontierStats) -> Pass:
@@ -39,6 +40,7 @@ def look(record: JobRecord, stats: FrontierStats) -> Pass:
         stats.leased + stats.pending,
         stats.next_ready,
         stats.quarantined,
+        stats.doubtful,
     )
 
 
@@ -58,7 +60,7 @@ def ended(
     spec: JobSpec, record: JobRecord, before: Pass | None, now: Pass, credit: int | None
 ) -> str | None:
     """None while there is something to do; else why the job is over ("": nothing is left)."""
-    if now.held:
+    if now.held or now.doubtful:
         return None
     if record.state == "draining":
         return record.reason

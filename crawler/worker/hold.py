@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from msgspec.structs import replace
 from scrapy import Request
 
 from crawler.fetch.exchange import Exchange, FetchError, LeaseError

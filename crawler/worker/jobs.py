@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from crawler.job import JobSpec, is_public_host, limits, politeness
+from crawler.bounds import limits, politeness
+from crawler.identity import is_public_host
+from crawler.job import JobSpec
 from crawler.recrawl import Schedule, schedule
 from crawler.scope import Scope
 from crawler.spill import SpillObjects

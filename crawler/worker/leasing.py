@@ -2,28 +2,25 @@
 
 A partition is asked when a host is due there as far as this worker knows (from its own grants,
 reports and adds), and every ``SWEEP`` seconds in any case, as others add links too. Several
-partitions go out in one round trip.
+partitions go out in one round trip. What to ask for is decided in `asking`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
+from crawler.worker.asking import Asking
 from crawler.worker.turn import Turn
 from frontier.model import FrontierError, Lease
 
 if TYPE_CHECKING:
     from crawler.worker.process import Worker
 
-MOST_TURNS: Final = 256  # hosts one worker holds at a time
-HOSTS: Final = 8  # hosts per partition and call
 URLS: Final = 8  # URLs per host
-SWEEP: Final = 0.5  # seconds between looks at a partition that seems idle
 REAP: Final = 1.0  # seconds between looks for lost leases while nothing may be leased
-SHORTEST: Final = 0.005  # seconds between calls, so that a partition with nothing to give rests
 OUT_OF_CREDIT: Final = 0.5  # seconds a job rests when its page budget is used up
 
 
@@ -32,17 +29,16 @@ class Leasing:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._due = dict.fromkeys(range(worker.frontier.partitions), 0.0)  # by time.monotonic()
+        self._asking = Asking(worker.frontier.partitions)  # by time.monotonic()
         self._wake = asyncio.Event()
         self._jobs: deque[str] = deque()  # in order of service, rotated with each call
+        self._served: dict[str, int] = {}  # the jobs asked for last, with their weights
         self._resting: dict[str, float] = {}  # job -> time.monotonic() until which it is left out
         self.turns: dict[asyncio.Task[None], Turn] = {}
 
     def note(self, due: dict[int, float]) -> None:
         """Hosts are due in these partitions in so many seconds."""
-        now = time.monotonic()
-        for partition, wait in due.items():
-            self._due[partition] = min(self._due[partition], now + wait)
+        self._asking.note(due, time.monotonic())
         self._wake.set()
 
     def holds(self, job: str) -> bool:
@@ -56,7 +52,7 @@ class Leasing:
         now = time.monotonic()
         if job not in self._jobs or self._resting.get(job, 0.0) > now:
             return True
-        return not any(due <= now for due in self._due.values())
+        return not self._asking.due(now)
 
     async def run(self) -> None:
         """Lease until the worker stops."""
@@ -73,27 +69,27 @@ class Leasing:
             await self._rest()
 
     async def _ask(self) -> None:
-        jobs = self._serve()
+        names = self._serve()
         now = time.monotonic()
-        if not jobs and self._worker.jobs.draining():
+        if not names and self._worker.jobs.draining():
             await self._reap(now)
-        partitions = [p for p, due in self._due.items() if due <= now]
-        room = MOST_TURNS - len(self.turns)
-        if not jobs or not partitions or room <= 0:
+        contexts = self._worker.jobs.contexts
+        self._served = weights = {name: contexts[name].spec.weight for name in names}
+        ask = self._asking.plan(now, weights, self._held())
+        if ask is None:
             return
         grant = await self._worker.frontier.lease(
             self._worker.id,
-            jobs,
-            partitions,
-            hosts=min(HOSTS, max(1, room // len(partitions))),
+            ask.jobs,
+            ask.partitions,
+            hosts=ask.hosts,
             urls=URLS,
             ttl=self._worker.settings.lease_ttl,
-            weights={name: self._worker.jobs.contexts[name].spec.weight for name in jobs},
+            weights=weights,
         )
         self._worker.spilling.note(grant.laden)
-        now = time.monotonic()
-        for partition, wait in grant.due.items():
-            self._due[partition] = now + (SWEEP if wait is None else min(wait, SWEEP))
+        granted = {lease.partition for lease in grant.leases}
+        self._asking.told(ask, grant.due, granted, time.monotonic())
         for lease in grant.leases:
             if lease.job in self._worker.jobs.contexts:
                 self._start(lease)
@@ -101,14 +97,21 @@ class Leasing:
                 await self._worker.frontier.report(
                     lease, [], state=lease.state, wait=0.0, free=True
                 )
+        await self._worker.reconciling.note(grant.losses)
+
+    def _held(self) -> Counter[str]:
+        """Turns by job."""
+        return Counter(turn.job.name for turn in self.turns.values())
 
     async def _reap(self, now: float) -> None:
         """Let the frontier take back what dead workers held: a job drains only when nobody holds
         anything, and where nothing is leased, nothing else looks at old leases."""
-        partitions = [p for p, due in self._due.items() if due <= now]
+        partitions = self._asking.due(now)
         ttl = self._worker.settings.lease_ttl
-        await self._worker.frontier.lease(self._worker.id, [], partitions, hosts=0, urls=0, ttl=ttl)
-        self._due.update(dict.fromkeys(partitions, now + REAP))
+        lease = self._worker.frontier.lease
+        grant = await lease(self._worker.id, [], partitions, hosts=0, urls=0, ttl=ttl)
+        self._asking.rest_until(partitions, now + REAP)
+        await self._worker.reconciling.note(grant.losses)
 
     def _serve(self) -> list[str]:
         """The jobs to ask for, a different one first each time."""
@@ -125,10 +128,10 @@ class Leasing:
 
     async def _rest(self) -> None:
         """Until a host is due, a turn ends or something is noted."""
-        room = len(self.turns) < MOST_TURNS and bool(self._jobs)
-        wait = min(self._due.values()) - time.monotonic() if room else SWEEP
+        jobs = self._served or dict.fromkeys(self._jobs, 1)
+        wait = self._asking.rest(time.monotonic(), jobs, self._held())
         try:
-            async with asyncio.timeout(min(SWEEP, max(SHORTEST, wait))):
+            async with asyncio.timeout(wait):
                 await self._wake.wait()
         except TimeoutError:
             return

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Final
 
@@ -27,9 +26,7 @@ FILTER: Final = 200_000  # recently added links remembered
 CROWD: Final = 20_000  # waiting links above which fetching pauses
 TAKEN: Final = 1_000  # links of a segment that are offered at a time
 
-packed: Callable[[CrawlRequest], tuple[Any, ...]] = attrgetter(
-    *(field.name for field in fields(CrawlRequest))
-)
+packed: Callable[[CrawlRequest], tuple[Any, ...]] = attrgetter(*CrawlRequest.__struct_fields__)
 """A request as it travels with a segment: its fields in order, which only ever grow at the end."""
 
 
@@ -68,6 +65,10 @@ class Links:
             self._since = time.monotonic()
         self._waiting[fp] = (url, request)
         return True
+
+    def forget(self) -> None:
+        """The frontier may have lost what it acknowledged: let links be new again."""
+        self._known.clear()
 
     @property
     def waiting(self) -> bool:

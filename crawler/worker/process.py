@@ -27,6 +27,7 @@ from crawler.worker.ending import Ending
 from crawler.worker.hold import Hold
 from crawler.worker.jobs import JobContext, Jobs
 from crawler.worker.leasing import Leasing
+from crawler.worker.reconciling import Reconciling
 from crawler.worker.recovery import Recovery
 from crawler.worker.recrawl import Sweeper
 from crawler.worker.robots import RobotsBook
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 GRACE: Final = 60.0  # seconds a drain may take
 QUIET: Final = 10.0  # seconds between two lines about the same trouble
+PATIENCE: Final = 60.0  # seconds that the Redis of a running crawl may be away
 
 
 class Worker:
@@ -68,6 +70,7 @@ class Worker:
         self.segments = Segments(self, spool)
         self.commits = Commits(self)
         self.recovery = Recovery(self, spool)
+        self.reconciling = Reconciling(self)
         self.robots = RobotsBook(self)
         self.leasing = Leasing(self)
         self.spilling = Spilling(self)
@@ -141,6 +144,7 @@ class Worker:
             asyncio.create_task(self._every(0.05, self._push)),
             asyncio.create_task(self._every(0.1, self.spilling.work)),
             asyncio.create_task(self._every(0.25, self.commits.run)),
+            asyncio.create_task(self._every(0.25, self.reconciling.run)),
             asyncio.create_task(self._every(0.25, self._watch)),
             asyncio.create_task(self._every(self.settings.lease_ttl / 8, self.recovery.run)),
             asyncio.create_task(self._every(0.5, self.sweeper.sweep)),
@@ -246,7 +250,7 @@ async def run_worker(settings: Settings, *, name: str, spool: Path, only: str | 
     """
     if settings.redis is None:
         raise FrontierError("a worker needs the URL of its Redis")
-    frontier = await Frontier.open(settings.redis, partitions=settings.partitions)
+    frontier = await _opened(settings.redis, settings.partitions, PATIENCE if only else 0.0)
     try:
         worker = Worker(settings, frontier, name=name, spool=spool, only=only)
         loop = asyncio.get_running_loop()
@@ -259,3 +263,21 @@ async def run_worker(settings: Settings, *, name: str, spool: Path, only: str | 
         return 1 if worker.hopeless else 0
     finally:
         await frontier.close()
+
+
+async def _opened(url: str, partitions: int, patience: float) -> Frontier:
+    """The frontier, once it can be opened; its error after so many seconds.
+
+    A crawl's worker comes after a parent that had no trouble: what there is now may pass.
+    """
+    deadline, said = time.monotonic() + patience, ""
+    while True:
+        try:
+            return await Frontier.open(url, partitions=partitions)
+        except FrontierError as error:
+            if time.monotonic() >= deadline:
+                raise
+            if said != str(error):
+                said = str(error)
+                logging.getLogger("comity.worker").warning("%s; waiting for it", said)
+        await asyncio.sleep(0.5)

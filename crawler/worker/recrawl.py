@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from crawler.recrawl import Due
 from crawler.worker.pipelines import DEEP
 from crawler.worker.visited import Mark, Visited, mark_of, read_mark
-from frontier.model import CrawlRequest, FrontierBusy, FrontierError
+from frontier.model import CrawlRequest, FrontierBusy, FrontierError, Limits
 from frontier.url import InvalidUrl, Url, parse
 from storage.blob import StorageError
 
@@ -36,6 +37,7 @@ class _Watch:
     """One job as its sweeper sees it."""
 
     epoch: int  # of the job
+    lost: float  # when the frontier may last have lost something of the job, as far as known
     visited: Visited
     reading: asyncio.Task[bool] | None = None
     noted: Mark | None = None
@@ -74,9 +76,10 @@ class Sweeper:
             self._drop(job.name)
             return
         watch = self._watches.get(job.name)
-        if watch is None or watch.epoch != job.epoch:
+        lost = await registry.lost(job.name)
+        if watch is None or (watch.epoch, watch.lost) != (job.epoch, lost):
             self._drop(job.name)
-            watch = self._watches[job.name] = await self._watch(job)
+            watch = self._watches[job.name] = await self._watch(job, lost)
         if watch.reading is not None:
             if not watch.reading.done():  # it hands over what is due meanwhile
                 await self._offer(job, watch.visited, time.time())
@@ -92,13 +95,15 @@ class Sweeper:
         elif visited.idle(now):
             await self._note(job, watch, now)
 
-    async def _watch(self, job: JobContext) -> _Watch:
+    async def _watch(self, job: JobContext, lost: float) -> _Watch:
         assert job.schedule is not None  # noqa: S101 - sweep sees to it
         noted = read_mark(await self._worker.frontier.registry.swept(job.name), job.schedule)
+        if noted is not None and noted.lost != lost:
+            noted = None
         visited = Visited(
             job.store, job.layout, job.schedule, lambda: self._worker.serves(job), noted
         )
-        return _Watch(job.epoch, visited, noted=noted)
+        return _Watch(job.epoch, lost, visited, noted=noted)
 
     def _drop(self, name: str) -> None:
         watch = self._watches.pop(name, None)
@@ -116,7 +121,10 @@ class Sweeper:
                 return
             offers = {each[:3]: offer for each in visits if (offer := _offered(each)) is not None}
             try:
-                added = await self._worker.frontier.add(job.name, offers.values())
+                # Budgets count URLs, not visits; the bound of what Redis keeps holds for both.
+                added = await self._worker.frontier.add(
+                    job.name, offers.values(), limits=Limits(host_cap=job.spec.host_queue)
+                )
             except FrontierBusy as busy:
                 visited.give_back(visits)
                 self._rest(job, busy.retry_after)
@@ -133,7 +141,7 @@ class Sweeper:
 
     async def _note(self, job: JobContext, watch: _Watch, now: float) -> None:
         """Write down how far this has come, for whoever takes over."""
-        mark, noted = mark_of(watch.visited, now), watch.noted
+        mark, noted = replace(mark_of(watch.visited, now), lost=watch.lost), watch.noted
         if noted is not None and noted.version == mark.version and mark.at - noted.at < NOTE:
             return
         registry, text = self._worker.frontier.registry, msgspec.json.encode(mark).decode()

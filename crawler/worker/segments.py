@@ -62,6 +62,7 @@ class Segments:
         self._opening: dict[str, asyncio.Lock] = {}
         self._ages: dict[str, float] = {}  # job -> age at which its next segment rotates
         self._finishing: dict[asyncio.Task[None], str] = {}  # task -> job
+        self._names: dict[str, str] = {}  # segments not yet in the store -> job
 
     def crowded(self, job: str) -> bool:
         """Whether a job's store lags behind: lease no more for it until it has caught up."""
@@ -100,7 +101,14 @@ class Segments:
         segment = OpenSegment(job, SegmentWriter(directory, job.layout, name, worker.name, info))
         segment.touched = time.monotonic()
         self._open[job.name] = segment
+        self._names[name] = job.name
         return segment
+
+    async def register(self) -> None:
+        """Record again what is not yet in the store: the records may have been lost."""
+        registry = self._worker.frontier.registry
+        for name, job in list(self._names.items()):
+            await registry.keep_segment(name, SegmentRecord(job, self._worker.id))
 
     def jobs(self) -> set[str]:
         """Jobs with a segment that is open or being finished."""
@@ -135,6 +143,7 @@ class Segments:
 
     def finish(self, job: JobContext, segment: UnsealedSegment) -> None:
         """Start finishing a segment, an own one or one that a dead worker left."""
+        self._names[segment.segment] = job.name
         task = asyncio.create_task(self._finish(job, segment))
         self._finishing[task] = job.name
         task.add_done_callback(self._finishing.pop)
@@ -163,6 +172,8 @@ class Segments:
         except Exception as error:
             worker.log.exception("segment %s cannot be finished", name)
             worker.give_up(f"segment {name} cannot be finished: {error}")
+        finally:
+            self._names.pop(name, None)
 
     async def _seal(self, job: JobContext, segment: UnsealedSegment) -> SealedSegment:
         """Its outlinks are in, or travel with it; its rows are those the frontier holds."""

@@ -8,8 +8,9 @@ is too long to sleep through ends the turn early: the host goes back with its cl
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from crawler.fetch.exchange import Exchange, LeaseError
 from crawler.worker import rows

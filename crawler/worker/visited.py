@@ -67,6 +67,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
     version: int  # of the table
     at: float  # unix seconds
     plan: str  # the schedule it went by; another one makes the mark worthless
+    lost: float = 0.0  # when the frontier may last have lost what was offered; as `plan`
 
 
 @dataclass(slots=True)

@@ -8,7 +8,8 @@ local function take(job, host, most)
   local got = {}
   for class = 0, 3 do
     if #got < most and (class < 3 or #got == 0) then
-      for _, entry in ipairs(redis.call('LPOP', queue(job, class, host), most - #got) or {}) do
+      local popped = redis.call('LPOP', queue(job, class, host), most - #got)
+      for _, entry in ipairs(popped and unstruck(job, popped) or {}) do
         got[#got + 1] = entry
       end
     end
@@ -55,12 +56,12 @@ end
 local function grant(job, host, worker, ttl, most, slow)
   local H = T .. ':h:' .. host
   local h = redis.call('HMGET', H, 'k', 'x', 't', 'd', 's', 'want', 'line', 'turn', 'j')
-  local line, wait = h[7] or '', nil
+  local line, t, wait = h[7] or '', clock(h[3], h[4]), nil
   if h[1] then
     wait = math.min(tonumber(h[2]), now + 1000)
     if h[9] ~= job then line_up(H, line, job) end
-  elseif tonumber(h[3] or 0) > now then
-    wait = h[3]
+  elseif t > now then
+    wait = t
   elseif tonumber(h[6] or 0) > now then -- a claim is waiting for it
     wait = h[6]
   elseif line ~= '' and tonumber(h[8] or 0) > now and string.match(line, '^[^,]*') ~= job then
@@ -80,12 +81,9 @@ local function grant(job, host, worker, ttl, most, slow)
   end
   -- The first in line has been served, or has let its turn pass.
   if line ~= '' then redis.call('HSET', H, 'line', string.match(line, '^[^,]*,(.*)$')) end
-  local token, deadline, out = redis.call('HINCRBY', M, 'tok', 1), ms(now + ttl), {}
-  for _, entry in ipairs(got) do
-    out[#out + 1], out[#out + 2] = string.match(entry, '^%d+\t%d+\t(%d+)'), entry
-  end
+  local token, deadline = redis.call('HINCRBY', M, 'tok', 1), ms(now + ttl)
   redis.call('HSET', H, 'k', ms(token), 'j', job, 'w', worker, 'x', deadline)
-  redis.call('HSET', T .. ':u:' .. host, unpack(out))
+  put_leased(host, got)
   redis.call('ZADD', T .. ':l', deadline, host)
   expect(job, host, tonumber(deadline))
   count(job, 'queued', -#got)

@@ -1,32 +1,48 @@
--- Leases that ran out and retries that are due go back to their queues.
+-- Leases that ran out and retries that are due go back to their queues; what a server that may have
+-- lost writes has to be careful about.
+local lost, quiet = 0, 0 -- times that writes may have been lost here; end of the last quarantine, ms
 
 -- ms during which nothing may be granted here. The server's run id changes with a restart and with
 -- the promotion of a replica: leases granted last may be unknown to it, and run on until their
--- deadlines. So nothing is granted, nor taken back, for the longest lease and a second more.
+-- deadlines. So nothing is granted, nor taken back, for the longest lease and a second more. All
+-- that was written until the time kept in `at` is still here; lost tokens must not come again.
 local function quarantine(ttl)
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  local m = redis.call('HMGET', M, 'run', 'ttl', 'quiet')
+  local m = redis.call('HMGET', M, 'run', 'ttl', 'quiet', 'at', 'lost')
   if tonumber(m[2] or 0) < ttl then redis.call('HSET', M, 'ttl', ms(ttl)) end
+  lost, quiet = tonumber(m[5] or 0), tonumber(m[3] or 0)
   if m[1] ~= run then
     redis.call('HSET', M, 'run', run)
     if m[1] then
-      m[3] = now + math.max(tonumber(m[2] or 0), ttl) + 1000
-      redis.call('HSET', M, 'quiet', ms(m[3]))
+      lost, quiet = lost + 1, now + math.max(tonumber(m[2] or 0), ttl) + 1000
+      redis.call('HSET', M, 'quiet', ms(quiet), 'lost', ms(lost), 'lost:' .. ms(lost), m[4] or '0')
+      redis.call('HINCRBY', M, 'tok', 1000000)
     end
   end
-  return math.max(0, tonumber(m[3] or 0) - now)
+  if now - tonumber(m[4] or 0) >= 1000 then redis.call('HSET', M, 'at', ms(now)) end
+  return math.max(0, quiet - now)
+end
+
+-- When a host may be contacted. Until the quarantine's end it may have been, unknown to us, which
+-- counts as a contact then; a host of unknown delay rests for some seconds.
+local function clock(t, delay)
+  t = tonumber(t or 0)
+  if t >= quiet then return t end
+  return quiet + math.max(tonumber(delay or 0), 5000)
 end
 
 -- Take back up to `most` hosts whose leases ran out. Their clocks run from the deadline, the last
--- moment they may have been contacted.
+-- moment they may have been contacted. A lease that could not be renewed, as the server was away
+-- until just before, is no loss of its URLs: else three outages would make poison of any.
 local function reap(most)
-  local L = T .. ':l'
+  local L, back = T .. ':l', redis.call('HGET', M, 'back')
+  local excused = back and tonumber(back) + longest / 2 or 0
   for _, host in ipairs(redis.call('ZRANGEBYSCORE', L, '-inf', ms(now), 'LIMIT', 0, most)) do
     local H, U = T .. ':h:' .. host, T .. ':u:' .. host
     local h = redis.call('HMGET', H, 'j', 'x', 'd', 't')
-    local job, entries = h[1], redis.call('HVALS', U)
+    local job, entries = h[1], leased(host)
     local t = math.max(tonumber(h[4] or '0'), tonumber(h[2]) + tonumber(h[3] or '0'))
-    put_back(job, host, entries, 1)
+    put_back(job, host, entries, tonumber(h[2]) <= excused and 0 or 1)
     redis.call('HSET', H, 't', ms(t))
     redis.call('HDEL', H, 'k', 'j', 'w', 'x')
     redis.call('DEL', U)

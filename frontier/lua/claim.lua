@@ -7,15 +7,15 @@
 -- Needs: reap
 local ttl, job, host = tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local H = T .. ':h:' .. host
-local quiet = quarantine(ttl)
-if quiet > 0 then return {0, quiet, ''} end
-local h = redis.call('HMGET', H, 'k', 'x', 't', 's')
+local quarantined = quarantine(ttl)
+if quarantined > 0 then return {0, quarantined, ''} end
+local h = redis.call('HMGET', H, 'k', 'x', 't', 's', 'd')
 local function wanted(until_ms) redis.call('HSET', H, 'want', ms(until_ms + 1500)) end
 if h[1] then
   wanted(now)
   return {0, math.max(50, math.min(tonumber(h[2]) - now, 1000)), ''}
 end
-local wait = tonumber(h[3] or '0') - now
+local wait = clock(h[3], h[5]) - now
 if wait > 0 then
   if wait < 1500 then wanted(now + wait) end
   return {0, wait, ''}

@@ -19,5 +19,5 @@ for i = 3, #ARGV do
 end
 return {
   redis.call('HGETALL', H), deadline and math.max(0, tonumber(deadline) - now) or -1,
-  redis.call('HLEN', T .. ':u:' .. host), now, out,
+  #leased(host), now, out,
 }

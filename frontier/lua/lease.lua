@@ -1,32 +1,45 @@
 #!lua flags=allow-oom
 -- Grant hosts that are ready, each with some of its URLs, to one worker.
 -- ARGV: now, worker, request id, ttl ms, hosts, urls, slow ms, reap, then 2 per job: name, weight
--- Returns: {now, ms until the next host (-1 none), {jobs whose spilled URLs want attention},
---           {host, job, token, state, {entry, ...}}, ...}
+-- Returns: {now, ms until the next host (-1 none), {jobs whose spilled URLs want attention}, times
+--           that this partition may have lost writes, {host, job, token, state, {entry, ...}}, ...}
 -- Keeps 1 (one host, one holder) and 2 (never early). The same request id gets the same grant
 -- again, so a retried call leaks no lease. Jobs are served by weight, counted in URLs (start-time
 -- fair queueing, Goyal et al. 1996): the one that has had least goes first, and one that comes back
--- does not make up for its absence.
--- Needs: reap, grant
+-- does not make up for its absence. A job that has not been reconciled since writes were lost here
+-- (reconcile.lua) gets nothing.
+-- Needs: reap, struck, grant
 local worker, request = ARGV[2], ARGV[3]
 local ttl, want, most, slow = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local SCAN, E = 4, T .. ':e:' .. worker
 local last = redis.call('HMGET', E, 'id', 'grant')
 if last[1] == request then
   redis.call('HSET', M, 'hi', ms(now)) -- a write, or WAIT would have nothing to wait for
-  return cmsgpack.unpack(last[2])
+  -- Ask soon: what is due was told with the first answer.
+  local again = {now, 0, {}, tonumber(redis.call('HGET', M, 'lost') or 0)}
+  for host, token in string.gmatch(last[2], '([^\t\n]+)\t(%d+)') do
+    local h = redis.call('HMGET', T .. ':h:' .. host, 'k', 'j', 's')
+    if h[1] == token then
+      again[#again + 1] = {host, h[2], tonumber(token), h[3] or '', leased(host)}
+    end
+  end
+  return again
 end
-local quiet = quarantine(ttl)
-if quiet > 0 then return {now, quiet, {}} end
+local wait = quarantine(ttl)
+if wait > 0 then return {now, wait, {}, lost} end
 reap(tonumber(ARGV[8]))
 
-local names, jobs, reply = {}, {}, {now, -1, {}}
-for i = 9, #ARGV, 2 do names[#names + 1] = ARGV[i] end
+local names, weights, jobs, reply = {}, {}, {}, {now, -1, {}, lost}
+for i = 9, #ARGV, 2 do
+  if lost == 0 or tonumber(redis.call('HGET', M, 'rc:' .. ARGV[i]) or 0) >= lost then
+    names[#names + 1], weights[#weights + 1] = ARGV[i], tonumber(ARGV[i + 1])
+  end
+end
 local had = #names > 0 and redis.call('HMGET', T .. ':d', unpack(names)) or {}
 local base = tonumber(redis.call('HGET', M, 'vt') or '0')
 for i, name in ipairs(names) do
   wake(name)
-  jobs[i] = {name = name, vt = math.max(tonumber(had[i] or 0), base), weight = tonumber(ARGV[8 + 2 * i])}
+  jobs[i] = {name = name, vt = math.max(tonumber(had[i] or 0), base), weight = weights[i]}
 end
 
 -- The next lease of a job: slow hosts only when no other is ready
@@ -45,16 +58,16 @@ local function serve(job)
   end
 end
 
-local open = {}
+local open, granted = {}, {}
 for i, job in ipairs(jobs) do open[i] = job end
-while #reply - 3 < want and #open > 0 do
+while #reply - 4 < want and #open > 0 do
   local first = 1
   for i = 2, #open do if open[i].vt < open[first].vt then first = i end end
   local job = open[first]
   local got = serve(job)
   if got then
     base, job.vt, job.served = job.vt, job.vt + #got[5] / job.weight, true
-    reply[#reply + 1] = got
+    reply[#reply + 1], granted[#granted + 1] = got, got[1] .. '\t' .. ms(got[3])
   else
     table.remove(open, first)
   end
@@ -66,9 +79,9 @@ for _, job in ipairs(jobs) do
   if job.served then redis.call('HSET', T .. ':d', job.name, string.format('%.3f', job.vt)) end
 end
 tell()
-if #reply > 3 then
+if #reply > 4 then
   redis.call('HSET', M, 'vt', string.format('%.3f', base))
-  redis.call('HSET', E, 'id', request, 'grant', cmsgpack.pack(reply))
+  redis.call('HSET', E, 'id', request, 'grant', table.concat(granted, '\n'))
   redis.call('PEXPIRE', E, ms(ttl))
 end
 return reply

@@ -6,12 +6,15 @@ local M = KEYS[1]
 local T = string.sub(M, 1, -3)
 local function ms(x) return string.format('%.0f', x) end
 
-local high = redis.call('HGET', M, 'hi')
+local high, longest = unpack(redis.call('HMGET', M, 'hi', 'ttl'))
+longest = tonumber(longest or 0) -- lease, ms
 if not high then return redis.error_reply('AWAY partition ' .. T .. ' has lost its state') end
 local now = tonumber(ARGV[1])
 if not now then
   local t = redis.call('TIME')
   now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+  -- Who holds a host renews it each quarter of its lease: it is the server that was away.
+  if longest > 0 and now - tonumber(high) > longest / 2 then redis.call('HSET', M, 'back', ms(now)) end
 end
 if now > tonumber(high) then redis.call('HSET', M, 'hi', ms(now)) else now = tonumber(high) end
 
@@ -22,11 +25,30 @@ end
 
 local function queue(job, class, host) return T .. ':q:' .. job .. ':' .. class .. ':' .. host end
 
+-- A host's leased entries, in the order in which they were granted
+local function leased(host)
+  local blob, out, at = redis.call('GET', T .. ':u:' .. host), {}, 1
+  while blob and at <= #blob do
+    local stop = string.find(blob, '\n', at, true)
+    out[#out + 1], at = string.sub(blob, at, stop - 1), stop + 1
+  end
+  return out
+end
+
+local function put_leased(host, entries)
+  redis.call('SET', T .. ':u:' .. host, table.concat(entries, '\n') .. '\n')
+end
+
 -- URLs of classes 0 to `last` in a host's queues
 local function queued(job, host, last)
   local n = 0
   for class = 0, last or 3 do n = n + redis.call('LLEN', queue(job, class, host)) end
   return n
+end
+
+-- Whether a host has URLs of classes 0 to 2 in its queues
+local function lively(job, host)
+  return redis.call('EXISTS', queue(job, 2, host), queue(job, 1, host), queue(job, 0, host)) > 0
 end
 
 -- Put entries back at the head of their queues, in their order; lost adds to their losses.
@@ -52,19 +74,25 @@ local function spilled(job, host)
   end
 end
 
+local lists = {} -- key of a list of hosts -> whether it may exist
+local function unlist(key, host)
+  if lists[key] == nil then lists[key] = redis.call('EXISTS', key) == 1 end
+  if lists[key] then redis.call('ZREM', key, host) end
+end
+
 -- Put a host where lease looks for it: with URLs of classes 0 to 2 among the ready, with slow ones
 -- alone among the slow, else nowhere. mode: nil set, 'NX' where it is not there, 'LT' only earlier.
 local function expect(job, host, t, mode)
   local R, S = T .. ':r:' .. job, T .. ':rs:' .. job
   local away = spilled(job, host)
   local to, from
-  if queued(job, host, 2) > 0 or away and away[1] + away[2] + away[3] > 0 then
+  if lively(job, host) or away and away[1] + away[2] + away[3] > 0 then
     to, from = R, S
-  elseif away or redis.call('LLEN', queue(job, 3, host)) > 0 then
+  elseif away or redis.call('EXISTS', queue(job, 3, host)) == 1 then
     to, from = S, R
   else
-    redis.call('ZREM', R, host)
-    redis.call('ZREM', S, host)
+    unlist(R, host)
+    unlist(S, host)
     return
   end
   if mode then
@@ -72,7 +100,8 @@ local function expect(job, host, t, mode)
   else
     redis.call('ZADD', to, ms(t), host)
   end
-  redis.call('ZREM', from, host)
+  lists[to] = true
+  unlist(from, host)
 end
 
 -- Counters are added up and written at the end of a script, by tell().

@@ -1,23 +1,33 @@
 #!lua flags=allow-oom
 -- Say what became of leases' URLs and, with free, give the hosts back.
 -- ARGV: now, then per lease: host, token, free (1|0), ms until the host may be contacted, delay ms,
---       state, blocked reason, n, and n times 5: fp, action (p|w|r), segment, reason, wait ms
+--       state, blocked reason, groups, and per group: action (p|w|r), segment, reason, wait ms, n, n
+--       fingerprints
 --       p pending on segment (reason "" done, else dropped); w waits; r returns to its queue
 -- Returns: 2 per lease: {1, ms until the job's next host}, {0, 0} when the token is stale, {-1, 0}
 --          when a segment is fenced (sealed or given up by recovery)
 -- Keeps 3 (a stale token changes nothing), 4 (in exactly one place) and 5 (nothing is done here:
 -- settle is). Checks come before the first write; a URL reported twice counts once.
 local G = T .. ':g'
-local SIZE = 5
 
-local function fenced(first, last)
-  local seen = {}
-  for i = first, last, SIZE do
-    local segment = ARGV[i + 2]
-    if ARGV[i + 1] == 'p' and not seen[segment] then
-      seen[segment] = true
-      local state = redis.call('HGET', G, segment)
-      if state and string.sub(state, 1, 1) ~= 'o' then return true end
+-- What a lease's holder says of its URLs, and where the next lease begins
+local function groups(at)
+  local out, i = {}, at + 8
+  for g = 1, ARGV[at + 7] do
+    local last = i + 4 + ARGV[i + 4]
+    out[g] = {action = ARGV[i], segment = ARGV[i + 1], reason = ARGV[i + 2], wait = ARGV[i + 3], first = i + 5, last = last}
+    i = last + 1
+  end
+  return out, i
+end
+
+local states = {} -- segment -> its state, false for none
+local function fenced(told)
+  for _, group in ipairs(told) do
+    local segment = group.segment
+    if group.action == 'p' then
+      if states[segment] == nil then states[segment] = redis.call('HGET', G, segment) end
+      if states[segment] and string.sub(states[segment], 1, 1) ~= 'o' then return true end
     end
   end
 end
@@ -34,46 +44,58 @@ local function waiter(job, host, entry, why)
 end
 
 -- Put entries on a segment; one that is pending there already (forced in once more) is another.
+local forced = {} -- job -> whether URLs were ever forced in
 local function put_pending(segment, into, job, token)
   local P = T .. ':p:' .. segment
-  if redis.call('HEXISTS', T .. ':c:' .. job, 'forced') == 1 then
+  if forced[job] == nil then forced[job] = redis.call('HEXISTS', T .. ':c:' .. job, 'forced') == 1 end
+  if forced[job] then
     for i = 1, #into, 2 do
       if redis.call('HEXISTS', P, into[i]) == 1 then into[i] = into[i] .. '+' .. token end
     end
   end
   redis.call('HSET', P, unpack(into))
-  redis.call('HSETNX', G, segment, 'o\n' .. job)
+  if not states[segment] then
+    states[segment] = 'o\n' .. job
+    redis.call('HSET', G, segment, states[segment])
+  end
   return #into / 2
 end
 
--- Where each entry goes; returns what is put where.
-local function sort(job, host, first, last)
-  local back, wait, pending, gone, entries, done = {}, {}, {}, {}, {}, {}
-  for i = first, last, SIZE do gone[#gone + 1] = ARGV[i] end
-  if #gone > 0 then entries = redis.call('HMGET', T .. ':u:' .. host, unpack(gone)) end
-  for i = first, last, SIZE do
-    local entry, action = entries[(i - first) / SIZE + 1], ARGV[i + 1]
-    if entry and not done[ARGV[i]] then
-      done[ARGV[i]] = true
-      if action == 'p' then
-        local into = pending[ARGV[i + 2]] or {}
-        pending[ARGV[i + 2]] = into
-        into[#into + 1], into[#into + 2] = ARGV[i], ARGV[i + 3] .. '\n' .. host .. '\n' .. entry
+-- Where each entry goes: what returns, waits, is pending by segment, and what is still out.
+local function sort(job, host, told, entries)
+  local back, wait, pending, left, by, fps = {}, {}, {}, {}, {}, {}
+  for i = 1, #entries do
+    fps[i] = string.match(entries[i], '^%d+\t%d+\t(%d+)')
+    by[fps[i]] = entries[i]
+  end
+  for _, group in ipairs(told) do
+    local action, head, into = group.action, group.reason .. '\n' .. host .. '\n', pending[group.segment] or {}
+    if action == 'p' then pending[group.segment] = into end
+    for i = group.first, group.last do
+      local fp = ARGV[i]
+      local entry = by[fp]
+      by[fp] = nil
+      if not entry then
+      elseif action == 'p' then
+        into[#into + 1] = fp
+        into[#into + 1] = head .. entry
       elseif action == 'w' then
-        wait[#wait + 1] = ms(now + tonumber(ARGV[i + 4]))
-        wait[#wait + 1] = waiter(job, host, entry, ARGV[i + 3])
+        wait[#wait + 1] = ms(now + tonumber(group.wait))
+        wait[#wait + 1] = waiter(job, host, entry, group.reason)
       else
         back[#back + 1] = entry
       end
     end
   end
-  return back, wait, pending, gone
+  for i = 1, #entries do
+    if by[fps[i]] then left[#left + 1] = entries[i] end
+  end
+  return back, wait, pending, left
 end
 
 local function give_back(host, job, t, h)
   redis.call('HDEL', T .. ':h:' .. host, 'k', 'j', 'w', 'x')
   redis.call('ZREM', T .. ':l', host)
-  redis.call('DEL', T .. ':u:' .. host)
   expect(job, host, t)
   local first = string.match(h[4] or '', '^[^,]+')
   if first then -- another job waits for this host: it goes first, if it comes soon
@@ -83,25 +105,25 @@ local function give_back(host, job, t, h)
   end
 end
 
-local function report(at)
+local function report(at, told)
   local host, token, free = ARGV[at], ARGV[at + 1], ARGV[at + 2] == '1'
-  local first, last = at + 8, at + 7 + SIZE * ARGV[at + 7]
   local H, U = T .. ':h:' .. host, T .. ':u:' .. host
   local h = redis.call('HMGET', H, 'k', 'j', 't', 'line')
-  if h[1] ~= token then return 0, 0 end
-  if fenced(first, last) then return -1, 0 end
-  local job = h[2]
-  local back, wait, pending, gone = sort(job, host, first, last)
+  if h[1] ~= token then return 0 end
+  if fenced(told) then return -1 end
+  local job, entries = h[2], leased(host)
+  local back, wait, pending, left = sort(job, host, told, entries)
   local moved = 0
   for segment, into in pairs(pending) do
-    moved = moved + put_pending(segment, into, job, token)
+    if #into > 0 then moved = moved + put_pending(segment, into, job, token) end
   end
   if #wait > 0 then redis.call('ZADD', T .. ':w:' .. job, unpack(wait)) end
-  if #gone > 0 then redis.call('HDEL', U, unpack(gone)) end
   if free then
-    for _, entry in ipairs(redis.call('HVALS', U)) do back[#back + 1] = entry end
+    for _, entry in ipairs(left) do back[#back + 1] = entry end
+    left = {}
   end
   put_back(job, host, back, 0)
+  if #left > 0 then put_leased(host, left) else redis.call('DEL', U) end
   local t = math.max(tonumber(h[3] or '0'), now + tonumber(ARGV[at + 3]))
   redis.call('HSET', H, 't', ms(t), 'd', ARGV[at + 4], 's', ARGV[at + 5], 'b', ARGV[at + 6])
   if free then give_back(host, job, t, h) end
@@ -109,13 +131,19 @@ local function report(at)
   count(job, 'pending', moved)
   count(job, 'waiting', #wait / 2)
   count(job, 'queued', #back)
-  return 1, next_due(job)
+  return 1, job
 end
 
-local reply, at = {}, 2
+local codes, jobs, dues, reply, at = {}, {}, {}, {}, 2
 while at <= #ARGV do
-  reply[#reply + 1], reply[#reply + 2] = report(at)
-  at = at + 8 + SIZE * ARGV[at + 7]
+  local told, after = groups(at)
+  codes[#codes + 1], jobs[#codes + 1] = report(at, told)
+  at = after
 end
 tell()
+for i, code in ipairs(codes) do
+  local job = jobs[i]
+  if job and not dues[job] then dues[job] = next_due(job) end
+  reply[#reply + 1], reply[#reply + 2] = code, job and dues[job] or 0
+end
 return reply

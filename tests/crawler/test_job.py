@@ -5,17 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from crawler import __version__
-from crawler.job import (
-    JobSpec,
-    UsageError,
-    check_identity,
-    is_public_host,
-    limits,
-    load_job,
-    politeness,
-    requires_contact,
-)
-from frontier.model import Limits, Politeness
+from crawler.job import JobSpec, UsageError, load_job
 
 
 def write(tmp_path: Path, text: str | bytes) -> Path:
@@ -184,52 +174,6 @@ class TestIdentity:
     ) -> None:
         job = JobSpec(**given)
         assert (job.agent, job.product, job.mailbox) == (agent, product, mailbox)
-
-    @pytest.mark.parametrize(
-        "hostname",
-        ["example.org", "EXAMPLE.org.", "8.8.8.8", "2001:4860:4860::8888", "[2606:4700::1111]"],
-    )
-    def test_public_hosts(self, hostname: str) -> None:
-        assert is_public_host(hostname)
-
-    @pytest.mark.parametrize(
-        "hostname",
-        ["localhost", "a.localhost", "site.test", "x.invalid", "intranet", "db.internal",
-         "nas.home.arpa", "127.0.0.5", "10.1.2.3", "169.254.1.1", "100.64.0.1", "::1", "[::1]",
-         "::ffff:127.0.0.1", "fd00::1", "printer.local.", ""],
-    )  # fmt: skip
-    def test_hosts_that_are_not_public(self, hostname: str) -> None:
-        assert not is_public_host(hostname)
-
-    def test_one_public_seed_requires_a_contact(self) -> None:
-        assert requires_contact(["http://127.0.0.1:8000/", "https://example.org/"])
-        assert not requires_contact(["http://127.0.0.1:8000/", "http://a.test/"])
-
-    def test_a_public_crawl_without_contact_is_refused_by_name(self) -> None:
-        with pytest.raises(UsageError, match=r"^example\.org is a public host: give --contact"):
-            check_identity(JobSpec(), ["http://a.test/", "https://example.org/"])
-
-    def test_a_contact_or_private_seeds_will_do(self) -> None:
-        check_identity(JobSpec(contact="me@example.org"), ["https://example.org/"])
-        check_identity(JobSpec(), ["http://127.0.0.1/", "http://a.test/"])
-
-
-class TestPoliteness:
-    def test_the_delay_is_the_minimum(self) -> None:
-        assert politeness(JobSpec(delay=2.5)).min_delay == 2.5
-        assert politeness(JobSpec(delay=2.5)).factor == Politeness().factor
-
-    def test_a_delay_above_the_adaptive_cap_raises_it(self) -> None:
-        assert politeness(JobSpec(delay=100)).max_delay == 100
-
-    def test_no_delay_turns_the_adaptive_factor_off(self) -> None:
-        assert politeness(JobSpec(delay=0)) == Politeness(min_delay=0.0, factor=0.0)
-
-
-def test_limits_of_the_frontier() -> None:
-    assert limits(JobSpec()) == Limits(domain_hosts=10_000)
-    job = JobSpec(host_pages=5, domain_pages=6, domain_hosts=0, order="depth")
-    assert limits(job) == Limits(host_budget=5, domain_budget=6, newest_first=True)
 
 
 @pytest.mark.parametrize(("order", "lowest"), [("priority", 2), ("breadth", 1), ("depth", 1)])

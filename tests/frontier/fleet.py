@@ -65,6 +65,7 @@ class Fleet:
         self.store: Store = {}
         self.restarted: set[int] = set()  # partitions that have not noticed yet
         self.quiet = dict.fromkeys(ALL, 0)  # ms until which nothing may be granted
+        self.lost = dict.fromkeys(ALL, 0)  # restarts that were noticed
         self.demoted: Counter[str] = Counter()  # by job
         self.kept: Counter[tuple[str, str]] = Counter()  # fast URLs by job and host or .domain
         self.crowded: set[tuple[str, str]] = set()  # job, host: refilled by a want that was old
@@ -89,7 +90,8 @@ class Fleet:
     def tick(self, ms: int) -> None:
         """Time passes."""
         self.model.now += ms
-        self.frontier.now = self.frontier.tails.now = str(self.model.now)
+        now = str(self.model.now)
+        self.frontier.now = self.frontier.tails.now = self.frontier.losses.now = now
 
     def part(self, host: str) -> int:
         """The partition of a host."""
@@ -102,7 +104,15 @@ class Fleet:
         if p in self.restarted:
             self.restarted.remove(p)
             self.quiet[p] = self.model.now + TTL + 1_000
+            self.lost[p] += 1
+            for job in JOBS:
+                self.do(self.frontier.losses.done(job, {p: self.lost[p]}))
         return self.quiet[p] > self.model.now
+
+    def ready(self, host: str) -> int:
+        """When a host may be contacted, in ms: the end of a quarantine counts as a contact."""
+        clock, quiet = self.model.clock[host], self.quiet[self.part(host)]
+        return clock if clock >= quiet else quiet + max(self.model.delay[host], 5_000)
 
     def restart(self, p: int) -> None:
         """Make a partition's server look as if it were another, where it has granted before."""
@@ -201,6 +211,7 @@ class Fleet:
     def granted(self, worker: str, lease: Lease) -> None:
         """A lease or a claim was had."""
         model = self.model
+        assert self.ready(lease.host) <= model.now
         assert round(lease.state.delay * 1000) == model.delay[lease.host]
         urls = [(lease.job, leased.fp) for leased in lease.urls]
         assert len(urls) < 2 or not any(leased.request.losses for leased in lease.urls)
@@ -229,7 +240,7 @@ class Fleet:
         """A contact that no queue holds: it comes before whatever is queued."""
         quiet, url = self.silent(self.part(host)), parse(f"http://{host}/robots.txt")
         lease, wait = self.do(self.frontier.claim(worker, job, url, ttl=TTL / 1000))
-        free = host not in self.model.held and self.model.clock[host] <= self.model.now
+        free = host not in self.model.held and self.ready(host) <= self.model.now
         assert (lease is not None) == (free and not quiet)
         if lease is None:
             assert wait > 0

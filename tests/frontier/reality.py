@@ -14,12 +14,13 @@ from typing import Any
 from frontier.driver import Call, Driver
 from tests.frontier.model import Key, Pending
 
-READ = {"hash": "HGETALL", "zset": "ZRANGE", "list": "LRANGE", "set": "SMEMBERS"}
+READ = {"string": "GET", "hash": "HGETALL", "zset": "ZRANGE", "list": "LRANGE", "set": "SMEMBERS"}
 KINDS = {
+    "string": {"u"},
     "set": {"s"},
     "zset": {"r", "rs", "w", "l", "y", "zd"},
     "list": {"q", "o", "z", "zq"},
-    "hash": {"m", "c", "a", "d", "h", "u", "v", "zs", "p", "g"},
+    "hash": {"m", "c", "a", "d", "h", "v", "zs", "p", "g"},
 }
 TYPE = {kind: name for name, kinds in KINDS.items() for kind in kinds}
 ARGS: dict[str, list[Any]] = {"zset": [0, -1, "WITHSCORES"], "list": [0, -1]}
@@ -118,8 +119,7 @@ def _sort(real: Reality, name: str, value: Any) -> None:
         case "q", (job, cls, host):
             real.queues[job, host][int(cls)] = value
         case "u", (host,):
-            real.leased[host] = list(value)
-            assert [fp_of(entry) for entry in value.values()] == list(value)
+            real.leased[host] = [fp_of(entry) for entry in value.splitlines()]
         case "p", (segment,):
             told = Counter(_pending(segment.split("-")[1], text) for text in value.values())
             real.pending[segment] = real.pending.get(segment, Counter()) + told

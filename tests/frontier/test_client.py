@@ -236,7 +236,7 @@ async def test_a_retried_lease_call_gets_the_same_grant(frontier: Frontier) -> N
     args = [frontier.now, "w", "request-1", 60_000, 1, 8, 5_000, 32, JOB, 1]
     first = await frontier.driver.script("lease", keys.home(p), args)
     assert await frontier.driver.script("lease", keys.home(p), args) == first
-    assert len(first) == 4
+    assert len(first) == 5
 
 
 async def test_recovery_of_an_unsealed_segment_requeues_and_fences(frontier: Frontier) -> None:

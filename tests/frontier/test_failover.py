@@ -139,6 +139,8 @@ async def work(frontier: Frontier, ledger: Ledger, name: str, holding: asyncio.T
         if len(held) < HOLD:
             try:
                 grant = await frontier.lease(name, [JOB], asked, hosts=1, urls=2, ttl=TTL)
+                # Nothing here has rows, of which a promoted replica would have to be told.
+                await frontier.losses.done(JOB, {p: n for p, n in grant.losses.items() if n})
             except FrontierError:
                 continue  # bounded by the driver's own pauses and the test's deadline
             for lease in grant.leases:

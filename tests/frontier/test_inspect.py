@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
+
 import pytest
 
 from frontier import inspect, keys
 from frontier.client import Frontier
-from frontier.model import CrawlRequest, HostState, Limits, UrlResult
+from frontier.model import CrawlRequest, FrontierError, HostState, Limits, UrlResult
 from frontier.url import parse
+from tests.frontier.conftest import Served
 
 JOB = "w/j"
 
@@ -87,3 +91,42 @@ async def test_peek_shows_what_comes_next(busy: Frontier) -> None:
     grant = await busy.lease("w9", [JOB], [p], hosts=4, urls=4, ttl=60)
     [held] = [lease for lease in grant.leases if lease.host == "c.test"]
     assert list(held.urls) == expected
+
+
+async def test_what_was_set_aside_is_tried_again(busy: Frontier) -> None:
+    url = parse("http://c.test/")
+    p, _ = busy.place(url)
+    batch = await busy.tails.spill_read(JOB, p)
+    items = [item for item in batch.items if (item.cls, item.host) == (0, "c.test")]
+    others = Counter((i.cls, i.host) for i in batch.items)
+    groups = [(cls, host, n) for (cls, host), n in others.items()]
+    await busy.tails.spill_done(JOB, p, batch.offset, len(batch.items), "gone", groups)
+    await busy.lease("w", [JOB], [p], hosts=8, urls=20, ttl=60)
+    for want in await busy.tails.refill_wanted(JOB, p, cap=20):
+        await busy.tails.spill_quarantine(JOB, p, want)
+    aside = (await busy.stats(JOB)).quarantined
+    assert aside >= len(items) > 0
+    assert await inspect.check(busy, [JOB], repair=False) == []
+    [found] = await inspect.check(busy, [JOB], repair=True)
+    assert (found.part, found.counted) == ("set aside", aside)
+    stats = await busy.stats(JOB)
+    assert stats.quarantined == 0
+    assert await inspect.check(busy, [JOB], repair=False) == []
+    assert await busy.tails.refill_wanted(JOB, p, cap=20)
+
+
+async def test_there_is_no_frontier_to_look_into(frontier: Frontier, server: Served) -> None:
+    await frontier.driver.command("FLUSHALL")
+    with pytest.raises(FrontierError, match="holds no frontier"):
+        await Frontier.open(server.url, partitions=None)
+    assert await frontier.driver.command("DBSIZE") == 0
+
+
+async def test_many_may_found_it_at_once(frontier: Frontier, server: Served) -> None:
+    await frontier.driver.command("FLUSHALL")
+    opened = await asyncio.gather(*(Frontier.open(server.url, partitions=4) for _ in range(8)))
+    url = parse("http://a.test/")
+    assert len({each.place(url) for each in opened}) == 1
+    await opened[0].add(JOB, [(url, CrawlRequest(url.url))])
+    for each in opened:
+        await each.close()

@@ -62,6 +62,8 @@ async def test_keys_are_documented(frontier: Frontier) -> None:
         results = [UrlResult(fps[0], "pending", "s"), UrlResult(fps[1], "retry", "", "reset", 60)]
         await frontier.report(held, results, state=HostState(), wait=0, free=True)
     await frontier.lease("w", ["j"], range(4), hosts=1, urls=3, ttl=60)
+    p, fp = frontier.place(urls[0])
+    await frontier.losses.tell("j", [(p, fp, "")])
     await spill(frontier)
     table = documented()
     found = [key.decode() for key in await frontier.driver.command("KEYS", "*")]

@@ -124,7 +124,13 @@ async def test_a_restarted_server_grants_nothing_for_a_lease(frontier: Frontier)
     assert await turn(frontier, "j") == []
     token, wait = await frontier.claim("w", "j", parse("http://x9.test/"), ttl=60)
     assert (token, wait) == (None, 61.0)
-    frontier.now = str(T0 + 61_000)
+    frontier.now = frontier.losses.now = str(T0 + 61_000)
+    assert await turn(frontier, "j") == []
+    assert await frontier.losses.look("j", range(4)) == dict.fromkeys(range(4), T0 / 1000)
+    await frontier.losses.done("j", dict.fromkeys(range(4), 1))
+    assert await frontier.losses.look("j", range(4)) == {}
+    assert await turn(frontier, "j") == []  # hosts of unknown delay may have been contacted
+    frontier.now = str(T0 + 66_000)
     assert await turn(frontier, "j")
 
 

@@ -116,6 +116,18 @@ async def test_one_sweeps_at_a_time_and_another_goes_on_from_its_note(
     assert second._watches[JOB].visited.mark is not None
 
 
+async def test_what_the_frontier_may_have_lost_is_offered_again(
+    frontier: Frontier, job: JobContext
+) -> None:
+    sweeping, deadline = sweeper("one", frontier, job), time.monotonic() + 60
+    while not await frontier.registry.swept(JOB):
+        await sweeping.sweep()
+        await asyncio.sleep(0.02)
+        assert time.monotonic() < deadline
+    await frontier.registry.move_job(JOB, (), lost=time.time())
+    await until(sweeping, frontier, 2 * len(NUMBERS), seen=len(NUMBERS))
+
+
 async def test_a_job_that_does_not_visit_again_or_is_draining_is_left_alone(
     frontier: Frontier, job: JobContext
 ) -> None:

@@ -1,0 +1,27 @@
+"""What a job's keys mean to the frontier: the bounds of its delays and of its URLs."""
+
+from __future__ import annotations
+
+from crawler.job import JobSpec
+from frontier.model import Limits, Politeness
+
+
+def politeness(job: JobSpec) -> Politeness:
+    """The bounds that the job's delay sets; 0 turns the adaptive factor off too."""
+    default = Politeness()
+    return Politeness(
+        min_delay=job.delay,
+        max_delay=max(job.delay, default.max_delay),
+        factor=default.factor if job.delay > 0 else 0.0,
+    )
+
+
+def limits(job: JobSpec) -> Limits:
+    """The bounds of the job's URLs in the frontier."""
+    return Limits(
+        host_cap=job.host_queue,
+        host_budget=job.host_pages or 0,
+        domain_budget=job.domain_pages or 0,
+        domain_hosts=job.domain_hosts,
+        newest_first=job.order == "depth",
+    )
