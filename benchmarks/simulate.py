@@ -226,6 +226,10 @@ def _usage(server: PrivateRedis, keys: Sequence[bytes]) -> int:
     return sum(pipe.execute())
 
 
+def _ratio(some: int, all_: int) -> float | None:
+    return round(some / all_, 2) if all_ else None
+
+
 def _stages(world: World, progress: Progress) -> list[dict[str, Any]]:
     """By tenth: URLs that wait at its end, server CPU per URL fetched, and of each kind of call
     wall time and server CPU per unit (URL added or reported, partition asked), p99 of calls."""
@@ -245,6 +249,14 @@ def _stages(world: World, progress: Progress) -> list[dict[str, Any]]:
                 row[f"{kind}_us"] = round(sum(calls) / units * 1e6, 1)
                 row[f"{kind}_server_us"] = round(world.meter.server[kind, i - 1] / units * 1e6, 1)
                 row[f"{kind}_p99_ms"] = round(percentile(calls, 0.99) * 1e3, 2)
+        row["urls_per_add"] = _ratio(
+            world.meter.units["add", i - 1], world.meter.parts["add", i - 1]
+        )
+        hosts, asked = world.meter.parts["lease", i - 1], world.meter.units["lease", i - 1]
+        row["hosts_per_lease"] = _ratio(hosts, asked)
+        row["urls_per_report"] = _ratio(
+            world.meter.units["report", i - 1], len(world.meter.calls["report", i - 1])
+        )
         out.append(row)
     return out
 

@@ -50,6 +50,7 @@ class Meter:
         self.wall = 0.0
         self.calls: dict[tuple[str, int], list[float]] = defaultdict(list)  # seconds each
         self.server: dict[tuple[str, int], float] = defaultdict(float)  # its CPU seconds
+        self.parts: dict[tuple[str, int], int] = defaultdict(int)  # add: scripts; lease: hosts
         self.units: dict[tuple[str, int], int] = defaultdict(int)  # URLs, hosts, partitions
 
     async def __call__(self, kind: str, units: int, call: Awaitable[T]) -> T:

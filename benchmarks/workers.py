@@ -174,6 +174,7 @@ class Worker:
         )
         grant = await world.meter("lease", len(ask.partitions), call)
         self._asking.told(ask, grant.due, {lease.partition for lease in grant.leases}, now / 1000)
+        world.meter.parts["lease", world.meter.stage] += len(grant.leases)
         for lease in grant.leases:
             world.ledger.leased(lease.host, self.name)
             world.service.leased(lease.host, len(lease.urls), now)

@@ -88,6 +88,8 @@ class World:
         """Offer URLs and book what the frontier said."""
         call = self.frontier.add(job.name, offers, limits=job.limits)
         added = await self.meter("add", len(offers), call)
+        scripts = len({self.frontier.place(url)[0] for url, _ in offers})  # at least
+        self.meter.parts["add", self.meter.stage] += scripts
         refused = {url.url for url, _ in added.refused}
         known = []
         for url, _ in offers:

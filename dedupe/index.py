@@ -137,8 +137,9 @@ class DedupeIndex:
 def _script(name: str) -> tuple[str, str]:
     """A script behind its prelude, and the hash it is called by."""
     folder = resources.files("dedupe") / "lua"
-    parts = [(folder / f"{part}.lua").read_text("utf-8") for part in ("table", name)]
-    text = "\n".join(parts)
+    table, body = ((folder / f"{part}.lua").read_text("utf-8") for part in ("table", name))
+    shebang, rest = body.split("\n", 1) if body.startswith("#!") else ("", body)
+    text = f"{shebang}\n{table}\n{rest}".lstrip("\n")
     return text, sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 

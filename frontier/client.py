@@ -8,11 +8,12 @@ too.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +21,7 @@ import msgspec
 from msgspec.structs import replace
 
 from frontier import entry, keys
-from frontier.driver import Call, Driver
+from frontier.driver import Call, Driver, Reply
 from frontier.losses import Losses
 from frontier.model import (
     CrawlRequest,
@@ -193,22 +194,27 @@ class Frontier:
         shares = [x for job in jobs for x in (job, (weights or {}).get(job, 1))]
         calls: list[Call] = [("lease", keys.home(p), [*args, *shares]) for p in wanted]
         leases: list[Lease] = []
+        unsafe: list[Lease] = []
         due: dict[int, float | None] = {}
         laden: list[tuple[str, int]] = []
         losses: dict[int, int] = {}
-        for p, reply in zip(wanted, await self._safely(calls), strict=True):
+        for p, answer in zip(wanted, await self._answers(calls), strict=True):
+            reply = answer.value
             if reply is None:  # what was granted there comes back when its time is over
                 due[p] = RETRY_AFTER
                 continue
             due[p] = None if reply[1] < 0 else reply[1] / 1000
             laden += [(job.decode(), p) for job in reply[2]]
             losses[p] = reply[3]
-            for host, job, token, state, entries in reply[4:]:
-                name = host.decode()
-                found = tuple(entry.unpack(e.decode(), name) for e in entries)
-                lease = Lease(name, job.decode(), p, int(token), sent + ttl, _state(state), found)
-                leases.append(lease)
+            (leases if answer.safe else unsafe).extend(_leases(reply[4:], p, sent + ttl))
+        await self._hand_back(unsafe)
         return Grant(tuple(leases), due, tuple(laden), losses)
+
+    async def _hand_back(self, leases: Sequence[Lease]) -> None:
+        """Give back what no replica has confirmed, unused: else its URLs would count as lost."""
+        if leases:
+            with contextlib.suppress(FrontierError):  # then they come back at their deadlines
+                await self.report_all([Report(x, (), x.state, 0.0, True) for x in leases])
 
     async def claim(
         self, worker: str, job: str, url: Url, *, ttl: float
@@ -392,13 +398,17 @@ class Frontier:
         key = keys.robots(partition(url.domain, self.partitions), f"{url.scheme}://{url.host}")
         await self.driver.command("SET", key, copy, "PX", max(1, int(seconds * 1000)))
 
-    async def _safely(self, calls: Sequence[Call]) -> list[Any]:
-        """Replies that a failover cannot take back, None for others; an error when all failed."""
+    async def _answers(self, calls: Sequence[Call]) -> list[Reply]:
+        """Replies, each with whether a failover may take it back; an error when all failed."""
         replies = await self.driver.each(calls, replicated=True) if calls else []
         if replies and all(reply.error is not None for reply in replies):
             assert replies[0].error is not None  # noqa: S101 - for the type checker
             raise replies[0].error
-        return [reply.value if reply.safe else None for reply in replies]
+        return replies
+
+    async def _safely(self, calls: Sequence[Call]) -> list[Any]:
+        """Replies that a failover cannot take back, None for others; an error when all failed."""
+        return [reply.value if reply.safe else None for reply in await self._answers(calls)]
 
     async def _run(self, calls: Sequence[Call]) -> list[Any]:
         return await self.driver.scripts(calls) if calls else []
@@ -426,6 +436,13 @@ def _told(report: Report) -> list[Any]:
         args += (_ACTIONS[action], segment, reason, round(wait * 1000), len(fps))
         args += fps
     return args
+
+
+def _leases(rows: Iterable[Any], p: int, expires: float) -> Iterator[Lease]:
+    for host, job, token, state, entries in rows:
+        name = host.decode()
+        found = tuple(entry.unpack(e.decode(), name) for e in entries)
+        yield Lease(name, job.decode(), p, int(token), expires, _state(state), found)
 
 
 def _state(blob: bytes) -> HostState:

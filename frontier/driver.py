@@ -42,9 +42,8 @@ GLOBAL: Final = "{g}"  # tag of what belongs to the whole deployment
 _EVERYWHERE: Final = frozenset({"DBSIZE", "FLUSHALL", "KEYS", "SCRIPT"})
 _KEYLESS: Final = frozenset({"TIME", "PING"})
 _KEY_AT: Final = {"OBJECT": 2, "MEMORY": 2}  # which argument is the key, where it is not the first
-_BARE: Final = frozenset(
-    {"found", "job", "credit", "refund", "lock"}
-)  # scripts outside any partition
+# Scripts outside any partition.
+_BARE: Final = frozenset({"found", "job", "credit", "refund", "lock", "keep"})
 
 Call = tuple[str, str, Sequence[Any]]  # script, key it is routed by, arguments
 
@@ -74,7 +73,7 @@ def _load(name: str) -> Script:
 def redact(url: str) -> str:
     """A Redis URL without its password, for messages."""
     url = re.sub(r"(?<=//)([^/@?#]*?):([^/?#]*)@", r"\1:***@", url)
-    return re.sub(r"([?&](?:sentinel_)?password=)[^&#]*", r"\1***", url)
+    return re.sub(r"([?&][a-z_]*password=)[^&#]*", r"\1***", url)
 
 
 @dataclass(frozen=True, slots=True)

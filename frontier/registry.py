@@ -191,7 +191,7 @@ class Registry:
     async def count(self, name: str, sums: dict[str, int]) -> None:
         """Add to what the workers counted for a job."""
         for field, n in sums.items():
-            await self._driver.command("HINCRBY", keys.stats(name), field, n)
+            await self._driver.script("keep", keys.stats(name), ["HINCRBY", field, n])
 
     async def counted(self, name: str) -> dict[str, int]:
         """What the workers counted for a job."""
@@ -201,7 +201,8 @@ class Registry:
 
     async def beat(self, worker: str, ttl: float) -> None:
         """Say that a worker lives for ``ttl`` more seconds, by the server's clock."""
-        await self._driver.command("ZADD", keys.WORKERS, await self._now_ms() + ttl * 1000, worker)
+        until = await self._now_ms() + ttl * 1000
+        await self._driver.script("keep", keys.WORKERS, ["ZADD", until, worker])
 
     async def leave(self, worker: str) -> None:
         """A worker has drained and goes."""
@@ -215,12 +216,13 @@ class Registry:
 
     async def put_segment(self, segment: str, record: SegmentRecord) -> None:
         """Record a segment before its first byte, and again when it is staged."""
-        await self._driver.command("HSET", keys.SEGMENTS, segment, msgspec.msgpack.encode(record))
+        args = ["HSET", segment, msgspec.msgpack.encode(record)]
+        await self._driver.script("keep", keys.SEGMENTS, args)
 
     async def keep_segment(self, segment: str, record: SegmentRecord) -> None:
         """Record a segment where its record has been lost."""
         packed = msgspec.msgpack.encode(record)
-        await self._driver.command("HSETNX", keys.SEGMENTS, segment, packed)
+        await self._driver.script("keep", keys.SEGMENTS, ["HSETNX", segment, packed])
 
     async def drop_segment(self, segment: str) -> None:
         """Forget a settled or requeued segment."""

@@ -143,6 +143,11 @@ class Committer:
         """The manifest of a staged segment that is not settled; None when there is none."""
         return self._read(self._layout.manifest_key(segment))
 
+    def staged_names(self) -> list[str]:
+        """Segments that have a manifest in the store and are not settled, readable or not."""
+        names = (blob.key.rpartition("/")[2] for blob in self._store.list(self._layout.staged))
+        return [name.removesuffix(".json") for name in names if name.endswith(".json")]
+
     def staged(self) -> Iterator[Manifest]:
         """Manifests of staged segments that are not settled, oldest first."""
         for blob in self._store.list(self._layout.staged):

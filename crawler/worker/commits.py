@@ -171,6 +171,7 @@ class Commits:
                 else:
                     await self._worker.frontier.registry.drop_segment(name)
             except FrontierBusy as busy:
+                self._worker.trouble(busy)
                 self._rest[job.name] = time.monotonic() + busy.retry_after
                 return
             except StorageError:

@@ -66,10 +66,15 @@ def ended(
         return record.reason
     if not record.seeded:
         return None
-    same = before is not None and (before.epoch, before.accepted, before.finished) == (
-        now.epoch,
-        now.accepted,
-        now.finished,
+    same = (
+        before is not None
+        and not before.doubtful
+        and (before.epoch, before.accepted, before.finished)
+        == (
+            now.epoch,
+            now.accepted,
+            now.finished,
+        )
     )
     if not same:
         return None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from crawler.worker.asking import Asking
 from crawler.worker.turn import Turn
-from frontier.model import FrontierError, Lease
+from frontier.model import FrontierError, Lease, Report
 
 if TYPE_CHECKING:
     from crawler.worker.process import Worker
@@ -90,13 +90,13 @@ class Leasing:
         self._worker.spilling.note(grant.laden)
         granted = {lease.partition for lease in grant.leases}
         self._asking.told(ask, grant.due, granted, time.monotonic())
+        ended = [lease for lease in grant.leases if lease.job not in self._worker.jobs.contexts]
         for lease in grant.leases:
-            if lease.job in self._worker.jobs.contexts:
+            if lease not in ended:
                 self._start(lease)
-            else:  # the job ended while the call was under way
-                await self._worker.frontier.report(
-                    lease, [], state=lease.state, wait=0.0, free=True
-                )
+        if ended:  # while the call was under way
+            reports = [Report(lease, (), lease.state, 0.0, True) for lease in ended]
+            await self._worker.frontier.report_all(reports)
         await self._worker.reconciling.note(grant.losses)
 
     def _held(self) -> Counter[str]:

@@ -16,12 +16,13 @@ from typing import Any, Final
 
 from crawler.worker.watch import Watch
 from frontier.client import Added, Frontier
-from frontier.model import CrawlRequest, FrontierBusy, Limits
+from frontier.model import CrawlRequest, FrontierBusy, FrontierError, Limits
 from frontier.url import InvalidUrl, Url, parse
 from storage.blob import StorageError
 
 BATCH: Final = 256  # links that are worth a call at once
 LATENCY: Final = 0.25  # seconds a link waits for company
+FAILED: Final = 0.5  # seconds after a failed call before the next one
 FILTER: Final = 200_000  # recently added links remembered
 CROWD: Final = 20_000  # waiting links above which fetching pauses
 TAKEN: Final = 1_000  # links of a segment that are offered at a time
@@ -97,7 +98,12 @@ class Links:
                 return
             batch = dict(self._waiting)
             offers, demoted = await self.watch.judge(batch) if self.watch else (batch, {})
-            added = await self._frontier.add(self._job, offers.values(), limits=self._limits)
+            try:
+                added = await self._frontier.add(self._job, offers.values(), limits=self._limits)
+            except FrontierError as error:
+                rest = error.retry_after if isinstance(error, FrontierBusy) else FAILED
+                self._rest = time.monotonic() + rest
+                raise
             if self.watch:
                 self.watch.added(offers, demoted, added.new)
             refused = {url for url, _ in added.refused}

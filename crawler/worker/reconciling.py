@@ -144,9 +144,8 @@ class Reconciling:
     async def _commit_staged(self, job: JobContext) -> None:
         """Decide about all that is staged, also what the registry has forgotten."""
         registry = self._worker.frontier.registry
-        staged = [m.segment for m in await asyncio.to_thread(lambda: list(job.committer.staged()))]
         names = []
-        for name in staged:
+        for name in await asyncio.to_thread(job.committer.staged_names):
             record = await registry.segment(name)
             if record is None or not record.staged:
                 record = SegmentRecord(job.name, self._worker.id, staged=True)

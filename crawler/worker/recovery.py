@@ -106,7 +106,7 @@ class Recovery:
         living = await registry.living()
         for name, seen in segments.items():
             job = self._worker.jobs.contexts.get(seen.job)
-            if seen.staged or seen.worker in living or job is None:
+            if seen.staged or seen.worker in living | {self._worker.id} or job is None:
                 continue
             if not await registry.lock(f"recover:{name}", self._worker.id, LOCK):
                 continue

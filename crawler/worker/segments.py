@@ -98,7 +98,12 @@ class Segments:
         if job.spec.contact:
             info["operator"] = job.spec.contact
         directory = self._spool / job.name
-        segment = OpenSegment(job, SegmentWriter(directory, job.layout, name, worker.name, info))
+        try:
+            writer = SegmentWriter(directory, job.layout, name, worker.name, info)
+        except StorageError:
+            await worker.frontier.registry.drop_segment(name)
+            raise
+        segment = OpenSegment(job, writer)
         segment.touched = time.monotonic()
         self._open[job.name] = segment
         self._names[name] = job.name

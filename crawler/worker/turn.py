@@ -158,6 +158,7 @@ class Turn:
             future.set_result(UrlResult(leased.fp, "pending", segment, reason))
         except StorageError as error:
             self.worker.trouble(error)
+            self.hold.block(BACK_OFF, "internal-error")
             future.set_result(UrlResult(leased.fp, "return"))
         self._visits.append((leased, future))
 
@@ -228,6 +229,7 @@ class Turn:
             return stored.result()
         if isinstance(error, (FrontierError, StorageError)):
             self.worker.trouble(error)
+            self.hold.block(BACK_OFF, "internal-error")  # it would be fetched in vain again
             return UrlResult(leased.fp, "return")
         self.worker.log.error("processing %s failed", leased.request.url, exc_info=error)
         return UrlResult(leased.fp, "retry", reason="internal-error", wait=60.0)

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Ends a segment: confirms its documents or erases them, 1,000 at a time.
 -- KEYS[1] root. ARGV[1] segment, ARGV[2] "confirm" | "forget".
 -- Returns 1 when there is more to do, else 0. Unknown segments are done already.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Change a job's state if it is one of those expected (compare and set).
 -- KEYS[1] = {g}:job:<job>; ARGV: comma-separated states expected ("" = any), epoch expected
 --           ("" = any), then field, value...

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Take, keep or leave a lock.
 -- KEYS[1] = {g}:lock:<name>; ARGV: token, ttl ms (0 = leave)
 -- Returns: 1 held (or left) by this token, 0 held by another

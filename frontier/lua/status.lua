@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Where a job's URLs are in this partition.
 -- ARGV: now, job
 -- Returns: {flat counters, hosts ready, hosts leased (all jobs), hosts waiting, ms until next, 1 when

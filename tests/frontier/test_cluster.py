@@ -218,6 +218,21 @@ async def test_writes_of_a_master_that_was_cut_off_are_not_safe(
     assert reply.safe  # the new master has no replica
 
 
+async def test_what_no_replica_has_is_handed_back_unharmed(nodes: Cluster, crawl: Frontier) -> None:
+    """A slow replica costs time, never a URL: a grant that was not used is no loss of its URLs."""
+    master, mine = busiest(nodes)
+    await add(crawl, *urls(64))
+    replica = nodes.replica_of(master)
+    replica.freeze()
+    grant = await crawl.lease("w", [JOB], mine, hosts=1, urls=8, ttl=60)
+    assert grant.leases == ()
+    replica.thaw()
+    async with asyncio.timeout(60):
+        while not (grant := await crawl.lease("w", [JOB], mine, hosts=1, urls=8, ttl=60)).leases:
+            await asyncio.sleep(0.1)
+    assert {u.request.losses for held in grant.leases for u in held.urls} == {0}
+
+
 async def test_a_cluster_that_is_down_says_so(
     nodes: Cluster, crawl: Frontier, monkeypatch: pytest.MonkeyPatch
 ) -> None:

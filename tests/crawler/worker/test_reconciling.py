@@ -201,10 +201,7 @@ SOME = [{"{f0}"}, {"{f1}", "{f2}"}, {"{g}", "{f3}"}]  # as on a node of a cluste
 EVERYTHING = {"{g}", *(keys.tag(p) for p in ALL)}
 
 
-@pytest.mark.parametrize(
-    "seed",
-    range(24),
-)
+@pytest.mark.parametrize("seed", range(24))
 async def test_whatever_is_lost_is_made_good(
     frontier: Frontier, job: str, tmp_path: Path, seed: int
 ) -> None:
@@ -259,3 +256,17 @@ async def test_a_seal_that_was_lost_is_not_committed_when_its_urls_are_anothers(
     assert [row["url"] for row in stored] == [SEED]
     await finish(frontier, other, random.Random(0))
     await check(frontier, tmp_path)
+
+
+async def test_records_of_open_segments_are_put_again(
+    frontier: Frontier, job: str, tmp_path: Path
+) -> None:
+    party = await Party.start(frontier, tmp_path / "one", "one")
+    await party.fetch()
+    [name] = await frontier.registry.segments()
+    await frontier.registry.drop_segment(name)  # as if its server had lost it
+    await party.worker.reconciling.note(dict.fromkeys(ALL, 1))
+    assert await frontier.registry.segment(name) == SegmentRecord(JOB, party.worker.id)
+    await party.stage()
+    await party.worker.segments.register()  # it is no longer this one's to record
+    assert await frontier.registry.segment(name) == SegmentRecord(JOB, party.worker.id, staged=True)

@@ -18,7 +18,7 @@ from crawler.worker.links import packed
 from crawler.worker.process import Worker
 from frontier import keys
 from frontier.client import RETRY_AFTER, Frontier
-from frontier.model import CrawlRequest, HostState, UrlResult
+from frontier.model import CrawlRequest, FrontierError, HostState, UrlResult
 from frontier.registry import SegmentRecord
 from frontier.url import parse
 from storage.corpus import Corpus
@@ -108,11 +108,11 @@ def stored(tmp_path: Path) -> list[str]:
         return sorted(row["url"] for batch in batches for row in batch.to_pylist())
 
 
-async def fill_memory(frontier: Frontier, *, full: bool) -> None:
-    """Let the server's memory be nine tenths full, or boundless again; once the frontier knows."""
+async def fill_memory(frontier: Frontier, *, full: bool, share: float = 0.9) -> None:
+    """Let the server's memory be so full, or boundless again; once the frontier knows."""
     key = keys.home(0)
     [info] = (await frontier.driver.nodes()).values()
-    limit = int(info.used / 0.9) if full else 0
+    limit = int(info.used / share) if full else 0
     await frontier.driver.command("CONFIG", "SET", "maxmemory", limit)
     async with asyncio.timeout(30):
         while bool(frontier.driver.memory(key).limit) != full:
@@ -174,6 +174,24 @@ class TestOutlinks:
         assert (stats.accepted, stats.queued) == (501, 500)
         assert await frontier.registry.segments() == {}
         assert context.committer.manifest(name) is None
+
+    async def test_beyond_its_limit_memory_can_still_fall(
+        self, frontier: Frontier, job: str, full: None, tmp_path: Path
+    ) -> None:
+        """Where every ordinary write is refused, pages get stored and settled all the same."""
+        worker, context = await start(frontier, tmp_path / "spool")
+        await fill_memory(frontier, full=False)
+        name = await fetch(worker, context)
+        await fill_memory(frontier, full=True, share=2.0)
+        with pytest.raises(FrontierError, match="memory"):
+            await frontier.driver.command("SET", "{g}:any", "thing")
+        await frontier.registry.beat(worker.id, 60)
+        await settle(worker)
+        context.counts["pages"] += 1
+        await worker.jobs.flush_counts()
+        assert stored(tmp_path) == [SEED]
+        assert await frontier.registry.segment(name) is None
+        assert (await frontier.stats(JOB)).finished == 1
 
     async def test_a_pause_does_not_wait_for_memory(
         self, frontier: Frontier, job: str, full: None, tmp_path: Path
