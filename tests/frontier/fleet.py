@@ -135,7 +135,8 @@ class Fleet:
         assert added.known == len(offers) - added.accepted - len(added.refused)
         taken = dict(fresh.keys())
         assert len(taken) == added.accepted
-        for url, host, cls in urls:
+        groups = list(dict.fromkeys((host, cls) for _, host, cls in urls))  # a call goes by them
+        for url, host, cls in sorted(urls, key=lambda each: groups.index(each[1:])):
             key = (job, self.frontier.place(url)[1])
             if key in refused:
                 buffer = self.real.buffers.get((keys.tag(self.part(host)), job), [])

@@ -20,7 +20,7 @@ def judge(fleet: Fleet) -> None:
         _told(job, fleet, real, fleet.runner.run(fleet.frontier.stats(job)))
     _spilled(real, store)
     _bounded(fleet, real)
-    _expected(model, real)
+    _expected(fleet, real)
     for segment in model.fenced:
         marks = [text[:1] for (_, name), text in real.fences.items() if name == segment]
         assert marks == ["x", "x", "x"], f"{segment} is fenced no more: {marks}"
@@ -107,8 +107,9 @@ def _bounded(fleet: Fleet, real: Reality) -> None:
         assert len(items) <= fleet.limits[job].buffer
 
 
-def _expected(model: Model, real: Reality) -> None:
+def _expected(fleet: Fleet, real: Reality) -> None:
     """Hosts with URLs are where lease looks, in time; slow ones apart; others nowhere."""
+    model = fleet.model
     classes: dict[tuple[str, str], set[int]] = {}
     for place, by_class in real.queues.items():
         classes.setdefault(place, set()).update(by_class)
@@ -121,7 +122,7 @@ def _expected(model: Model, real: Reality) -> None:
         if held and held.job == job:
             continue  # it is looked at when the lease ends
         assert kinds == ["rs" if some == {3} else "r"], f"{job} {host} {some}: {kinds}"
-        latest = max(model.now, model.clock[host]) + 1_500
+        latest = max(model.now, fleet.ready(host)) + 1_500
         assert found[0][1] <= max(latest, held.deadline if held else 0), f"{job} {host} sleeps"
     nothing = {place for place, found in real.ready.items() if found} - classes.keys()
     assert not nothing, f"without URLs: {nothing}"

@@ -320,7 +320,7 @@ async def opened(url: str) -> Frontier:
     return await Frontier.open(url, partitions=PARTITIONS)
 
 
-@pytest.mark.timeout(0 if LONG else 180)
+@pytest.mark.timeout(0 if LONG else 900)
 def test_any_order_of_operations_keeps_the_invariants(server: EmbeddedServer) -> None:
     profile = settings(
         max_examples=LONG or 25,
