@@ -84,6 +84,13 @@ def comity(*args: str, timeout: float = 300, **env: str) -> subprocess.Completed
     )
 
 
+@pytest.fixture(scope="session", autouse=True)
+def heeded() -> None:
+    """A suite that runs in a shell's background ignores Ctrl-C, and so would all that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def spawn() -> Iterator[Any]:
     """``spawn(*args, **env)``: a ``comity`` in a process group of its own, ended with the test."""
