@@ -50,8 +50,9 @@ check: install-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Tests mostly wait, for delays and deadlines: two processes per core.
 test: install-dev
-	$(BIN)/pytest -n auto --dist worksteal
+	$(BIN)/pytest -n $$((2 * $$(nproc))) --dist worksteal
 
 # Needs uv (pip install uv); the locks hold for Python 3.11 and newer on any platform.
 UV_COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml
