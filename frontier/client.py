@@ -42,7 +42,7 @@ RETRY_AFTER = 1.0  # seconds after which refused URLs may be offered again
 SOFT, HARD = 0.70, 0.85  # shares of the server's memory: short heads from here, no URLs from there
 SHORT_HEAD = 16  # URLs per host kept in Redis, at least, when its memory is short
 SEGMENT = 1000  # spilled URLs that are worth an object in the store
-SETTLE = 500  # URLs per settle or requeue call
+SETTLE = 500  # leases per settle call, URLs (and those of one lease) per requeue call
 _PARTS = ("accepted", "queued", "leased", "pending", "waiting", "spilled", "quarantined")
 _COUNTED = (*_PARTS, "done", "seen")  # fields of the counters and of FrontierStats alike
 _LIMITS = Limits()
@@ -302,10 +302,10 @@ class Frontier:
         wanted = list(partitions)
         replies = await self._run([("seal", keys.home(p), [self.now, segment]) for p in wanted])
         out: dict[int, list[str]] = {}
-        for p, (held, fps) in zip(wanted, replies, strict=True):
+        for p, (held, blobs) in zip(wanted, replies, strict=True):
             if not held:
                 raise FencedSegment(f"segment {segment} was given up by recovery")
-            out[p] = [fp.decode() for fp in fps]
+            out[p] = [fp for blob in blobs for fp in _pending(blob.decode())]
         return out
 
     async def settle(self, segment: str, partitions: Iterable[int]) -> None:
@@ -432,16 +432,30 @@ def _told(report: Report) -> list[Any]:
         else:
             fps.append(r.fp)
     args.append(len(groups))
+    if len(groups) == 1 and _all(report):  # no URL has to be named, or looked for
+        [(_, segment, reason, _)] = groups
+        return [*args, "p", segment, reason, 0, "*"]
     for (action, segment, reason, wait), fps in groups.items():
         args += (_ACTIONS[action], segment, reason, round(wait * 1000), len(fps))
         args += fps
     return args
 
 
+def _all(report: Report) -> bool:
+    """Whether it says of each of its lease's URLs that they are pending."""
+    said = {r.fp for r in report.results if r.action == "pending"}
+    return len(said) == len(report.lease.urls) and said == {u.fp for u in report.lease.urls}
+
+
+def _pending(blob: str) -> Iterator[str]:
+    """The fingerprints of a lease's pending URLs, as seal.lua gives them."""
+    return (line.split("\t", 3)[2] for line in blob.split("\n")[1:-1])
+
+
 def _leases(rows: Iterable[Any], p: int, expires: float) -> Iterator[Lease]:
-    for host, job, token, state, entries in rows:
+    for host, job, token, state, _, blob in rows:
         name = host.decode()
-        found = tuple(entry.unpack(e.decode(), name) for e in entries)
+        found = tuple(entry.unpack(e, name) for e in blob.decode().split("\n")[:-1])
         yield Lease(name, job.decode(), p, int(token), expires, _state(state), found)
 
 

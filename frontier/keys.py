@@ -22,7 +22,7 @@ key                     type    written by                   what, and how long
 {f}:q:<job>:<c>:<host>  list    add, lease, report, refill   entries of priority class c, oldest first
 {f}:h:<host>            hash    lease, report, renew, claim  t ready ms, d delay ms, s state, b blocked
                                                              reason; while leased: k token, j job,
-                                                             w worker, x deadline ms; want ms: claimed till
+                                                             w worker, x deadline ms, n URLs out; want ms: claimed till
                                                              then; line, turn: other jobs that wait
 {f}:u:<host>            string  lease, report                ``entry LF`` each that is leased; lease's life
 {f}:l                   zset    lease, renew, report, claim  leased hosts by deadline, ms
@@ -33,8 +33,9 @@ key                     type    written by                   what, and how long
 {f}:zs:<job>            hash    spilled, refill              URLs left in each spilled segment
 {f}:zd:<job>            zset    refill, forget               used up spilled segments, by ms of deletion
 {f}:zq:<job>            list    refill                       cursors of unreadable spilled segments
-{f}:p:<segment>         hash    report, settle, requeue      ``reason LF host LF entry`` by fingerprint,
-                                                             until the segment is settled
+{f}:p:<segment>         hash    report, settle, requeue      ``host LF`` and ``entry LF`` each by ``token TAB
+                                                             first fp TAB n TAB reason``: the URLs of a
+                                                             lease that ended alike; until it is settled
 {f}:g                   hash    report, seal, requeue        segment -> state (o|s|x) LF job
 {f}:x:<job>             hash    reconcile, lease, seal       reason by fingerprint: rows of which this
                                                              server may have lost the end; life of the job
@@ -64,7 +65,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SCHEMA: Final = "3"
+SCHEMA: Final = "4"
 META: Final = "{g}:meta"
 JOBS: Final = "{g}:jobs"
 WORKERS: Final = "{g}:workers"

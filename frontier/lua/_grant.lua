@@ -1,19 +1,30 @@
 -- One host of one job to one worker, or nil and a later look.
 local LOW = 64 -- URLs of a class and the ones before it at which spilled ones are called back
 
+-- Whether leases of a job were ever lost, or URLs forced in: else no entry has to be looked at.
+local oddities = {}
+local function odd(job)
+  if oddities[job] == nil then
+    local had = redis.call('HMGET', T .. ':c:' .. job, 'reaped', 'forced')
+    oddities[job] = (had[1] or had[2] or sums[job] and sums[job].reaped) and true or false
+  end
+  return oddities[job]
+end
+
 -- Up to `most` URLs from the heads of a host's queues, slow ones only among themselves. One that was
 -- out on a lost lease comes alone, so that a URL that kills its worker is told apart; one that was
 -- forced in while it was queued comes once a lease.
 local function take(job, host, most)
-  local got = {}
-  for class = 0, 3 do
-    if #got < most and (class < 3 or #got == 0) then
-      local popped = redis.call('LPOP', queue(job, class, host), most - #got)
-      for _, entry in ipairs(popped and unstruck(job, popped) or {}) do
-        got[#got + 1] = entry
-      end
-    end
+  local q0, q1, q2, got = queue(job, 0, host), queue(job, 1, host), queue(job, 2, host), {}
+  repeat
+    local popped = redis.call('LMPOP', 3, q0, q1, q2, 'LEFT', 'COUNT', most - #got)
+    for _, entry in ipairs(popped and unstruck(job, popped[2]) or {}) do got[#got + 1] = entry end
+  until not popped or #got == most
+  if #got == 0 then
+    local popped = redis.call('LPOP', queue(job, 3, host), most)
+    got = popped and unstruck(job, popped) or got
   end
+  if not odd(job) then return got end
   local once = {}
   for i, entry in ipairs(got) do
     local losses, fp = string.match(entry, '^%d+\t(%d+)\t(%d+)')
@@ -82,11 +93,12 @@ local function grant(job, host, worker, ttl, most, slow)
   -- The first in line has been served, or has let its turn pass.
   if line ~= '' then redis.call('HSET', H, 'line', string.match(line, '^[^,]*,(.*)$')) end
   local token, deadline = redis.call('HINCRBY', M, 'tok', 1), ms(now + ttl)
-  redis.call('HSET', H, 'k', ms(token), 'j', job, 'w', worker, 'x', deadline)
-  put_leased(host, got)
+  redis.call('HSET', H, 'k', ms(token), 'j', job, 'w', worker, 'x', deadline, 'n', #got)
+  local blob = join(got)
+  redis.call('SET', T .. ':u:' .. host, blob)
   redis.call('ZADD', T .. ':l', deadline, host)
   expect(job, host, tonumber(deadline))
   count(job, 'queued', -#got)
   count(job, 'leased', #got)
-  return {host, job, token, h[5] or '', got}
+  return {host, job, token, h[5] or '', #got, blob}
 end

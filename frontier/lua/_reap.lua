@@ -40,11 +40,11 @@ local function reap(most)
   for _, host in ipairs(redis.call('ZRANGEBYSCORE', L, '-inf', ms(now), 'LIMIT', 0, most)) do
     local H, U = T .. ':h:' .. host, T .. ':u:' .. host
     local h = redis.call('HMGET', H, 'j', 'x', 'd', 't')
-    local job, entries = h[1], leased(host)
+    local job, entries = h[1], split(redis.call('GET', U))
     local t = math.max(tonumber(h[4] or '0'), tonumber(h[2]) + tonumber(h[3] or '0'))
     put_back(job, host, entries, tonumber(h[2]) <= excused and 0 or 1)
     redis.call('HSET', H, 't', ms(t))
-    redis.call('HDEL', H, 'k', 'j', 'w', 'x')
+    redis.call('HDEL', H, 'k', 'j', 'w', 'x', 'n')
     redis.call('DEL', U)
     redis.call('ZREM', L, host)
     expect(job, host, t)

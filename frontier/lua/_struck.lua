@@ -27,12 +27,12 @@ local function struck(job, fps, part)
   return out
 end
 
--- What is left of entries that were queued, when those are struck off
-local function unstruck(job, entries)
+-- What is left of entries, when those are struck off; `part` had them (the queues, unless it is said).
+local function unstruck(job, entries, part)
   if not has_rows(job) then return entries end
   local fps, left = {}, {}
-  for i, entry in ipairs(entries) do fps[i] = string.match(entry, '^%d+\t%d+\t(%d+)') end
-  local off = struck(job, fps, 'queued')
+  for i, entry in ipairs(entries) do fps[i] = fingerprint(entry) end
+  local off = struck(job, fps, part or 'queued')
   for i, entry in ipairs(entries) do
     if not off[i] then left[#left + 1] = entry end
   end

@@ -17,7 +17,7 @@ end
 for _, host in ipairs(redis.call('ZRANGE', T .. ':l', 0, -1)) do
   if redis.call('HGET', T .. ':h:' .. host, 'j') == job then
     known[host] = true
-    real.leased = real.leased + #leased(host)
+    real.leased = real.leased + #split(redis.call('GET', T .. ':u:' .. host))
   end
 end
 for i = 4, #ARGV do
@@ -29,7 +29,9 @@ for i = 4, #ARGV do
 end
 for host in pairs(known) do real.queued = real.queued + queued(job, host) end
 for segment, state in pairs(flat(redis.call('HGETALL', T .. ':g'))) do
-  if string.sub(state, 3) == job then real.pending = real.pending + redis.call('HLEN', T .. ':p:' .. segment) end
+  for _, blob in ipairs(string.sub(state, 3) == job and redis.call('HVALS', T .. ':p:' .. segment) or {}) do
+    real.pending = real.pending + #split(string.match(blob, '\n(.*)$'))
+  end
 end
 real.waiting = redis.call('ZCARD', T .. ':w:' .. job)
 

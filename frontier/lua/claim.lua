@@ -22,6 +22,6 @@ if wait > 0 then
 end
 redis.call('HDEL', H, 'want')
 local token, deadline = redis.call('HINCRBY', M, 'tok', 1), ms(now + ttl)
-redis.call('HSET', H, 'k', ms(token), 'j', job, 'w', ARGV[2], 'x', deadline)
+redis.call('HSET', H, 'k', ms(token), 'j', job, 'w', ARGV[2], 'x', deadline, 'n', 0)
 redis.call('ZADD', T .. ':l', deadline, host)
 return {token, 0, h[4] or ''}

@@ -5,11 +5,13 @@
 -- Keeps 6 (one row per visit) where a server has lost the seal, or what came of its URLs elsewhere.
 -- Changes nothing.
 local segment = ARGV[2]
-local P, state = T .. ':p:' .. segment, redis.call('HGET', T .. ':g', segment) or ''
-if string.sub(state, 1, 1) ~= 's' or redis.call('HLEN', P) ~= tonumber(ARGV[3]) then return 0 end
+local state = redis.call('HGET', T .. ':g', segment) or ''
+if string.sub(state, 1, 1) ~= 's' or pending(segment) ~= tonumber(ARGV[3]) then return 0 end
 local X = T .. ':x:' .. string.sub(state, 3)
 if redis.call('EXISTS', X) == 0 then return 1 end
-for _, fp in ipairs(redis.call('HKEYS', P)) do
-  if redis.call('HEXISTS', X, fp) == 1 then return 0 end
+for _, blob in ipairs(redis.call('HVALS', T .. ':p:' .. segment)) do
+  for _, entry in ipairs(split(string.match(blob, '\n(.*)$'))) do
+    if redis.call('HEXISTS', X, fingerprint(entry)) == 1 then return 0 end
+  end
 end
 return 1

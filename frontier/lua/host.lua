@@ -5,7 +5,8 @@
 -- Changes nothing.
 local host, out = ARGV[2], {}
 local H = T .. ':h:' .. host
-local deadline = redis.call('HGET', H, 'x')
+local lease = redis.call('HMGET', H, 'x', 'n')
+local deadline = lease[1]
 for i = 3, #ARGV do
   local job, away = ARGV[i], spilled(ARGV[i], host) or {0, 0, 0, 0}
   local due = redis.call('ZSCORE', T .. ':r:' .. job, host) or redis.call('ZSCORE', T .. ':rs:' .. job, host)
@@ -19,5 +20,5 @@ for i = 3, #ARGV do
 end
 return {
   redis.call('HGETALL', H), deadline and math.max(0, tonumber(deadline) - now) or -1,
-  #leased(host), now, out,
+  tonumber(lease[2] or 0), now, out,
 }

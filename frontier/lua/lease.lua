@@ -2,7 +2,7 @@
 -- Grant hosts that are ready, each with some of its URLs, to one worker.
 -- ARGV: now, worker, request id, ttl ms, hosts, urls, slow ms, reap, then 2 per job: name, weight
 -- Returns: {now, ms until the next host (-1 none), {jobs whose spilled URLs want attention}, times
---           that this partition may have lost writes, {host, job, token, state, {entry, ...}}, ...}
+--           that this partition may have lost writes, {host, job, token, state, n, `entry LF` each}, ...}
 -- Keeps 1 (one host, one holder) and 2 (never early). The same request id gets the same grant
 -- again, so a retried call leaks no lease. Jobs are served by weight, counted in URLs (start-time
 -- fair queueing, Goyal et al. 1996): the one that has had least goes first, and one that comes back
@@ -18,9 +18,10 @@ if last[1] == request then
   -- Ask soon: what is due was told with the first answer.
   local again = {now, 0, {}, tonumber(redis.call('HGET', M, 'lost') or 0)}
   for host, token in string.gmatch(last[2], '([^\t\n]+)\t(%d+)') do
-    local h = redis.call('HMGET', T .. ':h:' .. host, 'k', 'j', 's')
+    local h = redis.call('HMGET', T .. ':h:' .. host, 'k', 'j', 's', 'n')
     if h[1] == token then
-      again[#again + 1] = {host, h[2], tonumber(token), h[3] or '', leased(host)}
+      local blob = redis.call('GET', T .. ':u:' .. host)
+      again[#again + 1] = {host, h[2], tonumber(token), h[3] or '', tonumber(h[4]), blob or ''}
     end
   end
   return again
@@ -66,7 +67,7 @@ while #reply - 4 < want and #open > 0 do
   local job = open[first]
   local got = serve(job)
   if got then
-    base, job.vt, job.served = job.vt, job.vt + #got[5] / job.weight, true
+    base, job.vt, job.served = job.vt, job.vt + got[5] / job.weight, true
     reply[#reply + 1], granted[#granted + 1] = got, got[1] .. '\t' .. ms(got[3])
   else
     table.remove(open, first)

@@ -25,9 +25,9 @@ end
 
 local function queue(job, class, host) return T .. ':q:' .. job .. ':' .. class .. ':' .. host end
 
--- A host's leased entries, in the order in which they were granted
-local function leased(host)
-  local blob, out, at = redis.call('GET', T .. ':u:' .. host), {}, 1
+-- Entries that stand in one string, `entry LF` each, in their order
+local function split(blob)
+  local out, at = {}, 1
   while blob and at <= #blob do
     local stop = string.find(blob, '\n', at, true)
     out[#out + 1], at = string.sub(blob, at, stop - 1), stop + 1
@@ -35,8 +35,21 @@ local function leased(host)
   return out
 end
 
-local function put_leased(host, entries)
-  redis.call('SET', T .. ':u:' .. host, table.concat(entries, '\n') .. '\n')
+local function join(entries) return table.concat(entries, '\n') .. '\n' end
+
+local function fingerprint(entry) return string.match(entry, '^%d+\t%d+\t(%d+)') end
+
+-- Pending URLs of one lease that ended alike stand together, under a name that no others have.
+local function heading(token, entry, n, reason)
+  return table.concat({token, fingerprint(entry), n, reason}, '\t')
+end
+
+local function size(group) return tonumber(string.match(group, '^%d+\t%d*\t(%d+)')) end
+
+local function pending(segment)
+  local n = 0
+  for _, group in ipairs(redis.call('HKEYS', T .. ':p:' .. segment)) do n = n + size(group) end
+  return n
 end
 
 -- URLs of classes 0 to `last` in a host's queues

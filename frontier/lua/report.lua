@@ -2,7 +2,7 @@
 -- Say what became of leases' URLs and, with free, give the hosts back.
 -- ARGV: now, then per lease: host, token, free (1|0), ms until the host may be contacted, delay ms,
 --       state, blocked reason, groups, and per group: action (p|w|r), segment, reason, wait ms, n, n
---       fingerprints
+--       fingerprints; n = * (alone, with p): all that the lease still holds
 --       p pending on segment (reason "" done, else dropped); w waits; r returns to its queue
 -- Returns: 2 per lease: {1, ms until the job's next host}, {0, 0} when the token is stale, {-1, 0}
 --          when a segment is fenced (sealed or given up by recovery)
@@ -14,8 +14,9 @@ local G = T .. ':g'
 local function groups(at)
   local out, i = {}, at + 8
   for g = 1, ARGV[at + 7] do
-    local last = i + 4 + ARGV[i + 4]
-    out[g] = {action = ARGV[i], segment = ARGV[i + 1], reason = ARGV[i + 2], wait = ARGV[i + 3], first = i + 5, last = last}
+    local all = ARGV[i + 4] == '*'
+    local last = i + 4 + (all and 0 or ARGV[i + 4])
+    out[g] = {action = ARGV[i], segment = ARGV[i + 1], reason = ARGV[i + 2], wait = ARGV[i + 3], first = i + 5, last = last, all = all}
     i = last + 1
   end
   return out, i
@@ -43,58 +44,50 @@ local function waiter(job, host, entry, why)
   return name
 end
 
--- Put entries on a segment; one that is pending there already (forced in once more) is another.
-local forced = {} -- job -> whether URLs were ever forced in
-local function put_pending(segment, into, job, token)
-  local P = T .. ':p:' .. segment
-  if forced[job] == nil then forced[job] = redis.call('HEXISTS', T .. ':c:' .. job, 'forced') == 1 end
-  if forced[job] then
-    for i = 1, #into, 2 do
-      if redis.call('HEXISTS', P, into[i]) == 1 then into[i] = into[i] .. '+' .. token end
-    end
-  end
-  redis.call('HSET', P, unpack(into))
+-- Put entries of a lease, in one string, on a segment.
+local function put_pending(job, host, token, told, n, blob)
+  local segment = told.segment
+  redis.call('HSET', T .. ':p:' .. segment, heading(token, blob, n, told.reason), host .. '\n' .. blob)
   if not states[segment] then
     states[segment] = 'o\n' .. job
     redis.call('HSET', G, segment, states[segment])
   end
-  return #into / 2
+  return n
 end
 
--- Where each entry goes: what returns, waits, is pending by segment, and what is still out.
-local function sort(job, host, told, entries)
-  local back, wait, pending, left, by, fps = {}, {}, {}, {}, {}, {}
+-- Where each entry goes: what returns, waits, is put on segments (how many), and what is still out.
+local function sort(job, host, token, told, entries)
+  local back, wait, left, by, fps, moved = {}, {}, {}, {}, {}, 0
   for i = 1, #entries do
-    fps[i] = string.match(entries[i], '^%d+\t%d+\t(%d+)')
+    fps[i] = fingerprint(entries[i])
     by[fps[i]] = entries[i]
   end
   for _, group in ipairs(told) do
-    local action, head, into = group.action, group.reason .. '\n' .. host .. '\n', pending[group.segment] or {}
-    if action == 'p' then pending[group.segment] = into end
+    local into = {}
     for i = group.first, group.last do
       local fp = ARGV[i]
       local entry = by[fp]
       by[fp] = nil
       if not entry then
-      elseif action == 'p' then
-        into[#into + 1] = fp
-        into[#into + 1] = head .. entry
-      elseif action == 'w' then
+      elseif group.action == 'p' then
+        into[#into + 1] = entry
+      elseif group.action == 'w' then
         wait[#wait + 1] = ms(now + tonumber(group.wait))
         wait[#wait + 1] = waiter(job, host, entry, group.reason)
       else
         back[#back + 1] = entry
       end
     end
+    if #into > 0 then moved = moved + put_pending(job, host, token, group, #into, join(into)) end
   end
   for i = 1, #entries do
     if by[fps[i]] then left[#left + 1] = entries[i] end
   end
-  return back, wait, pending, left
+  return back, wait, left, moved
 end
 
 local function give_back(host, job, t, h)
-  redis.call('HDEL', T .. ':h:' .. host, 'k', 'j', 'w', 'x')
+  redis.call('HDEL', T .. ':h:' .. host, 'k', 'j', 'w', 'x', 'n')
   redis.call('ZREM', T .. ':l', host)
   expect(job, host, t)
   local first = string.match(h[4] or '', '^[^,]+')
@@ -108,14 +101,15 @@ end
 local function report(at, told)
   local host, token, free = ARGV[at], ARGV[at + 1], ARGV[at + 2] == '1'
   local H, U = T .. ':h:' .. host, T .. ':u:' .. host
-  local h = redis.call('HMGET', H, 'k', 'j', 't', 'line')
+  local h = redis.call('HMGET', H, 'k', 'j', 't', 'line', 'n')
   if h[1] ~= token then return 0 end
   if fenced(told) then return -1 end
-  local job, entries = h[2], leased(host)
-  local back, wait, pending, left = sort(job, host, told, entries)
-  local moved = 0
-  for segment, into in pairs(pending) do
-    if #into > 0 then moved = moved + put_pending(segment, into, job, token) end
+  local job, had, back, wait, left, moved = h[2], tonumber(h[5] or 0), {}, {}, {}, 0
+  local blob = had > 0 and redis.call('GET', U)
+  if blob and told[1] and told[1].all then
+    moved = put_pending(job, host, token, told[1], had, blob)
+  elseif blob then
+    back, wait, left, moved = sort(job, host, token, told, split(blob))
   end
   if #wait > 0 then redis.call('ZADD', T .. ':w:' .. job, unpack(wait)) end
   if free then
@@ -123,9 +117,13 @@ local function report(at, told)
     left = {}
   end
   put_back(job, host, back, 0)
-  if #left > 0 then put_leased(host, left) else redis.call('DEL', U) end
+  if #left > 0 then
+    redis.call('SET', U, join(left))
+  elseif blob then
+    redis.call('DEL', U)
+  end
   local t = math.max(tonumber(h[3] or '0'), now + tonumber(ARGV[at + 3]))
-  redis.call('HSET', H, 't', ms(t), 'd', ARGV[at + 4], 's', ARGV[at + 5], 'b', ARGV[at + 6])
+  redis.call('HSET', H, 't', ms(t), 'd', ARGV[at + 4], 's', ARGV[at + 5], 'b', ARGV[at + 6], 'n', #left)
   if free then give_back(host, job, t, h) end
   count(job, 'leased', -(moved + #wait / 2 + #back))
   count(job, 'pending', moved)

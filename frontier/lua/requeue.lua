@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- Give up a dead owner's segment: fence it and put its URLs back, up to some hundreds a call.
 -- ARGV: now, segment, most, sealed (1: the caller has won the abort of a sealed segment)
--- Returns: {left, requeued}; {-1, 0} when it is sealed and the caller has no abort
+-- Returns: {leases left, URLs requeued}; {-1, 0} when it is sealed and the caller has no abort
 -- Keeps 4 (in exactly one place) and 5. The fence stays, so a late owner finds itself shut out.
-local segment = ARGV[2]
+local segment, most = ARGV[2], tonumber(ARGV[3])
 local G, P = T .. ':g', T .. ':p:' .. segment
 local state = redis.call('HGET', G, segment)
 if not state then
@@ -13,16 +13,18 @@ end
 local mark, job = string.sub(state, 1, 1), string.sub(state, 3)
 if mark == 's' and ARGV[4] ~= '1' then return {-1, 0} end
 redis.call('HSET', G, segment, 'x\n' .. job)
-local part = redis.call('HRANDFIELD', P, ARGV[3], 'WITHVALUES')
-for i = 1, #part, 2 do
-  local host, entry = string.match(part[i + 1], '^[^\n]*\n([^\n]*)\n(.*)$')
-  put_back(job, host, {entry}, 0)
-  redis.call('HDEL', P, part[i])
+local total = 0
+for _, group in ipairs(redis.call('HRANDFIELD', P, ARGV[3])) do
+  if total >= most then break end
+  local host, blob = string.match(redis.call('HGET', P, group), '^([^\n]*)\n(.*)$')
+  put_back(job, host, split(blob), 0)
+  redis.call('HDEL', P, group)
   local t = tonumber(redis.call('HGET', T .. ':h:' .. host, 't') or '0')
   expect(job, host, math.max(t, now), 'NX')
+  total = total + size(group)
 end
-count(job, 'pending', -#part / 2)
-count(job, 'queued', #part / 2)
-count(job, 'refetch', #part / 2)
+count(job, 'pending', -total)
+count(job, 'queued', total)
+count(job, 'refetch', total)
 tell()
-return {redis.call('HLEN', P), #part / 2}
+return {redis.call('HLEN', P), total}

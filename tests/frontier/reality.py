@@ -121,7 +121,7 @@ def _sort(real: Reality, name: str, value: Any) -> None:
         case "u", (host,):
             real.leased[host] = [fp_of(entry) for entry in value.splitlines()]
         case "p", (segment,):
-            told = Counter(_pending(segment.split("-")[1], text) for text in value.values())
+            told = Counter(_pending(segment.split("-")[1], value))
             real.pending[segment] = real.pending.get(segment, Counter()) + told
         case "w", (job,):
             real.waiting.update((job, fp_of(member.split("\n", 1)[1])) for member, _ in value)
@@ -153,9 +153,12 @@ def _sort(real: Reality, name: str, value: Any) -> None:
             real.fences.update(((p, segment), text) for segment, text in value.items())
 
 
-def _pending(job: str, text: str) -> Pending:
-    reason, _, entry = text.split("\n", 2)
-    return (job, fp_of(entry)), reason
+def _pending(job: str, groups: dict[str, str]) -> Iterator[Pending]:
+    for heading, text in groups.items():
+        _, first, n, reason = heading.split("\t")
+        fps = [fp_of(entry) for entry in text.split("\n")[1:-1]]
+        assert (len(fps), fps[0]) == (int(n), first)
+        yield from (((job, fp), reason) for fp in fps)
 
 
 class Recorder:

@@ -343,18 +343,21 @@ async def test_a_url_that_was_out_on_a_lost_lease_is_leased_alone(frontier: Fron
 
 
 async def test_large_segments_settle_and_requeue_to_the_end(frontier: Frontier) -> None:
-    """HSCAN from its start misses entries of a large hash that is being emptied."""
+    """HSCAN from its start misses fields of a large hash that is being emptied."""
     for segment in ("settled", "requeued"):
         key = "{f0}:p:" + segment
         for first in range(0, 40_000, 1_000):
             flat = []
             for n in range(first, first + 1_000):
-                flat += [n, f"\na.test\n0\t0\t{n}\t2\t\t1\t0\t1\tph\t\t/{n}"]
+                entries = (
+                    f"0\t0\t{n}\t2\t\t1\t0\t1\tph\t\t/{n}\n0\t0\t9{n}\t2\t\t1\t0\t1\tph\t\t/9{n}\n"
+                )
+                flat += [f"7\t{n}\t2\t", f"a.test\n{entries}"]
             await frontier.driver.command("HSET", key, *flat)
         await frontier.driver.command("HSET", "{f0}:g", segment, f"o\n{JOB}")
     await asyncio.wait_for(frontier.settle("settled", [0]), 60)
-    assert (await frontier.stats(JOB)).done == 40_000
-    assert await asyncio.wait_for(frontier.requeue("requeued", aborted=False), 60) == 40_000
+    assert (await frontier.stats(JOB)).done == 80_000
+    assert await asyncio.wait_for(frontier.requeue("requeued", aborted=False), 60) == 80_000
 
 
 async def test_leases_are_taken_back_though_nothing_is_to_be_leased(frontier: Frontier) -> None:
