@@ -155,19 +155,29 @@ def case_latency(options: argparse.Namespace) -> None:
         private_redis(options.server, persist=not options.no_aof) as server,
         clients(server.url, 1, PARTITIONS) as group,
     ):
-        queued = 0
+        made = queued = 0
         for size in sizes:
             while queued < size:
                 step = min(size - queued, 200_000)
                 hosts = max(options.hosts, sizes[-1] // 500)  # a host's queue is bounded
-                group.prepare([Task("add", first=queued, count=step, hosts=hosts)])
-                queued += group.go()[0].added
-            group.prepare([Task("latency", count=2_000, first=queued)])
+                group.prepare([Task("add", first=made, count=step, hosts=hosts)])
+                added = group.go()[0].added
+                _expect(added, step)
+                made, queued = made + added, queued + added
+            calls = min(2_000, size // 200)  # they must not empty it
+            group.prepare([Task("latency", count=calls, first=made)])
             done = group.go()[0]
             queued -= done.settled
             marks = {f"p{q}_ms": round(percentile(done.calls, q / 100) * 1e3, 2) for q in (50, 99)}
             worst = round(max(done.calls) * 1e3, 2)
-            _say(case="lease call", server=server.version(), queued=size, **marks, max_ms=worst)
+            _say(
+                case="lease call",
+                server=server.version(),
+                queued=size,
+                calls=calls,
+                **marks,
+                max_ms=worst,
+            )
 
 
 def case_memory(options: argparse.Namespace) -> None:

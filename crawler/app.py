@@ -16,6 +16,7 @@ from pathlib import Path
 import uvloop
 
 from crawler.config import Settings
+from crawler.fetch.guard import refused_literal
 from crawler.job import JobSpec, UsageError
 from crawler.report import DryRunLine, FetchReport, Progress, Summary
 from crawler.run import Run
@@ -51,7 +52,6 @@ def crawl(
     *,
     resume: bool,
     on_progress: OnProgress,
-    export: Path | None,
     warn: bool = True,
 ) -> Summary:
     """Run a job to its end with worker processes of its own; see ``comity crawl``.
@@ -84,18 +84,16 @@ def crawl(
             warn=warn,
             private=private,
         )
-        summary = uvloop.run(run.main())
-        if export is not None:
-            _export(spec, export)
-    return summary
+        return uvloop.run(run.main())
 
 
-def _export(spec: JobSpec, path: Path) -> None:
+def export(spec: JobSpec, path: Path) -> None:
+    """The job's stored pages as one plain file; see ``comity crawl -o``."""
     from storage.corpus import Corpus
-    from storage.export import export
+    from storage.export import export as write
 
-    with Corpus(spec.out, workspace=spec.workspace, job=spec.name) as corpus:
-        export(corpus, path)
+    with Corpus(absolute(spec).out, workspace=spec.workspace, job=spec.name) as corpus:
+        write(corpus, path)
 
 
 def dry_run(spec: JobSpec, settings: Settings) -> Iterator[DryRunLine]:
@@ -109,6 +107,8 @@ def dry_run(spec: JobSpec, settings: Settings) -> Iterator[DryRunLine]:
         seen.add(url.key)
         kind = "sitemap" if text in spec.sitemaps else "seed"
         reason = None if kind == "sitemap" else scope.check(url, 0, spec.max_depth)
+        if reason is None and refused_literal(url.hostname, spec.allow_private_networks):
+            reason = "blocked-address"
         if reason is None:
             yield DryRunLine(url.url, "fetch", f"{kind}, if its robots.txt allows it")
         else:
@@ -140,9 +140,7 @@ def fetch(url: str, spec: JobSpec, settings: Settings) -> FetchReport:
     with tempfile.TemporaryDirectory(prefix="comity-") as directory:
         alone = spec.model_copy(update=SINGLE | {"seeds": (url,), "out": directory})
         private = settings.model_copy(update={"redis": None, "spool": None, "workers": 1})
-        summary = crawl(
-            alone, private, resume=False, on_progress=lambda _: None, export=None, warn=False
-        )
+        summary = crawl(alone, private, resume=False, on_progress=lambda _: None, warn=False)
         return report(alone, url, summary)
 
 
@@ -173,7 +171,7 @@ def demo(
             allow_private_networks=True,
         )
         settings = settings.model_copy(update={"dns_server": web.dns, "workers": workers})
-        return crawl(spec, settings, resume=False, on_progress=on_progress, export=None, warn=False)
+        return crawl(spec, settings, resume=False, on_progress=on_progress, warn=False)
 
 
 def _unused(out: str) -> str:

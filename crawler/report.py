@@ -43,7 +43,7 @@ class Summary:
     reason: str = ""  # why it ended, when not because nothing was left
     pages: int = 0  # committed rows of kind page with status 200 and a WARC record
     visits: int = 0  # committed rows of kind page, whatever their outcome
-    bytes: int = 0  # decoded payload of those rows
+    bytes: int = 0  # decoded payload that was fetched, what was fetched again included
     hosts: int = 0  # hosts with at least one answer
     duplicates: int = 0  # pages whose payload was seen before
     near_duplicates: int = 0  # pages whose text resembles an earlier one's
@@ -51,7 +51,7 @@ class Summary:
     demoted: Counts = field(default_factory=dict)  # by reason: sent to the slow class
     errors: Counts = field(default_factory=dict)  # by reason: given up after failing
     unreached: Counts = field(default_factory=dict)  # by reason: left for --resume
-    refetched: int = 0  # URLs fetched again because a worker died before they were stored
+    refetched: int = 0  # URLs fetched again because their pages were lost before they were stored
     seconds: float = 0.0  # wall time of this run
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
-import signal
 import sys
 import time
 from collections import deque
@@ -22,9 +21,11 @@ from crawler.bounds import limits
 from crawler.config import Settings
 from crawler.job import JobSpec, UsageError
 from crawler.report import Progress, Summary
+from crawler.resuming import credit, resumed
 from crawler.scope import Scope
 from crawler.seeds import iter_seeds
 from crawler.supervisor import Supervisor
+from crawler.worker import ending_signals
 from frontier.client import Frontier
 from frontier.model import CrawlRequest, FrontierError, FrontierFull
 from frontier.offers import Offer
@@ -40,11 +41,6 @@ PATIENCE: Final = 60.0  # seconds that a Redis of the user's may be away
 CLAIM: Final = 10.0  # seconds for which a parent is taken to be alive
 BATCH: Final = 1_000  # seeds per call
 RESEED: Final = 1.0  # seconds between looks whether seeds may have been lost
-# What a resumed job takes from the new command; the rest is as it was.
-_RESUMED: Final = (
-    *("max_pages", "max_depth", "time_limit", "size_limit", "max_wait"),
-    *("recrawl", "recrawl_min", "recrawl_max"),
-)
 
 
 def job_id(spec: JobSpec) -> str:
@@ -85,7 +81,7 @@ class Run:
         assert self._settings.redis is not None  # noqa: S101 - app.crawl sees to it
         frontier = await Frontier.open(self._settings.redis, partitions=self._settings.partitions)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending_signals():
             loop.add_signal_handler(number, self._interrupt)
         try:
             await self._own(frontier)
@@ -146,7 +142,9 @@ class Run:
         record = await registry.job(self._job)
         if self._resume:
             if record is None:
-                raise UsageError(f"nothing to resume: no job {self._job} in {spec.out}")
+                others = ", ".join(each.name for each in (await registry.jobs())[:5])
+                hint = f"; there is {others}: see --workspace and --name" if others else ""
+                raise UsageError(f"nothing to resume: no job {self._job} in {spec.out}{hint}")
             if not record.seeded and not any(True for _ in self._seeds()):
                 raise UsageError(
                     f"not all seeds of job {self._job} were in when it stopped: give them again"
@@ -154,10 +152,7 @@ class Run:
             await self._renew(frontier, record)
             return
         if record is not None:
-            raise UsageError(
-                f"{spec.out} holds job {self._job} ({record.state}): continue it with --resume, "
-                "or choose another --out or --name"
-            )
+            raise await self._taken(frontier, record)
         if await asyncio.to_thread(_has_table, spec):
             raise UsageError(
                 f"{spec.out} holds the pages of another crawl of {self._job}: "
@@ -165,37 +160,34 @@ class Run:
             )
         region = _region(spec, self._seeds())
         await asyncio.to_thread(jobfile.save, spec, region)
-        stored = spec.model_copy(update={"seeds": (), "seed_files": (), "sitemaps": ()})
-        await registry.create_job(
-            self._job, stored.model_dump_json().encode(), region, credit=spec.max_pages
+        await registry.create_job(self._job, _stored(spec), region, credit=spec.max_pages)
+
+    async def _taken(self, frontier: Frontier, record: JobRecord) -> UsageError:
+        """The name is another job's."""
+        if self._private:
+            return UsageError(
+                f"{self._spec.out} holds job {self._job} ({record.state}): continue it with "
+                "--resume, or choose another --out or --name"
+            )
+        stored, _ = await frontier.registry.job_spec(self._job)
+        out = JobSpec.model_validate_json(stored).out
+        return UsageError(
+            f"there is a job {self._job} ({record.state}), with its pages in {out}: continue it "
+            f"with --resume --out {out}, or choose another --name"
         )
 
     async def _renew(self, frontier: Frontier, record: JobRecord) -> None:
         registry = frontier.registry
         stored, region = await registry.job_spec(self._job)
         old = JobSpec.model_validate_json(stored)
-        given = {
-            name: value
-            for name in _RESUMED
-            if (value := getattr(self._spec, name)) != JobSpec.model_fields[name].default
-        }
-        spec = old.model_copy(update=given)
-        credit, _ = await registry.credit(self._job)
-        if "max_pages" in given:
-            spent = (old.max_pages or 0) - (credit or 0) if old.max_pages else 0
-            credit = max(0, given["max_pages"] - spent)
+        spec = resumed(old, self._spec, private=self._private)
+        left, _ = await registry.credit(self._job)
         known = set(msgspec.json.decode(region, type=list[str]))
         more = msgspec.json.decode(_region(spec, self._seeds()), type=list[str])
         region = msgspec.json.encode(sorted(known | set(more)))
-        self._spec = spec.model_copy(
-            update={
-                "seeds": self._spec.seeds,
-                "seed_files": self._spec.seed_files,
-                "sitemaps": self._spec.sitemaps,
-            }
-        )
+        self._spec = spec
         await asyncio.to_thread(jobfile.save, self._spec, region)
-        await registry.renew_job(self._job, spec.model_dump_json().encode(), region, credit=credit)
+        await registry.renew_job(self._job, _stored(spec), region, credit=credit(old, spec, left))
 
     def _seeds(self) -> Iterable[str]:
         return itertools.chain(iter_seeds(self._spec), self._spec.sitemaps)
@@ -346,7 +338,7 @@ class Run:
             demoted=_summed(stats.demoted, _prefixed(counted, "demoted:")),
             errors=errors,
             unreached=unreached,
-            refetched=(await frontier.stats(self._job)).refetched,
+            refetched=stats.refetched + counted.get("unstored", 0),
             seconds=time.monotonic() - self._started,
         )
 
@@ -396,6 +388,12 @@ def split_reasons(reasons: dict[str, int]) -> tuple[dict[str, int], dict[str, in
     """Reasons in rows: those of contacts that failed or were answered so, and those of rules."""
     errors = {r: n for r, n in reasons.items() if r in TABLE and TABLE[r].contact}
     return errors, {r: n for r, n in reasons.items() if r not in errors}
+
+
+def _stored(spec: JobSpec) -> bytes:
+    """The job as the frontier keeps it: its seeds are queued."""
+    bare = spec.model_copy(update={"seeds": (), "seed_files": (), "sitemaps": ()})
+    return bare.model_dump_json().encode()
 
 
 def _region(spec: JobSpec, seeds: Iterable[str]) -> bytes:

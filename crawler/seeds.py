@@ -142,6 +142,8 @@ def _is_stream(name: str) -> bool:
 
 @contextmanager
 def _spooled(name: str) -> Iterator[str]:
+    if name == "-" and sys.stdin is None:
+        raise UsageError("cannot read standard input: it is closed")
     with tempfile.TemporaryDirectory(prefix=_SPOOL) as directory:
         path = Path(directory, "stdin" if name == "-" else Path(name).name)
         try:

@@ -155,10 +155,9 @@ def _wait(process: subprocess.Popen[bytes], path: Path, log: Path) -> None:
         if _answers(path):
             return
         time.sleep(0.005)
-    lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
-    raise FrontierError(
-        f"the embedded server in {log.parent} did not start: {lines[-1] if lines else 'no log'}"
-    )
+    text = log.read_text("utf-8", "replace").strip() if log.exists() else ""
+    why = text.splitlines()[-1] if text else f"no log, exit code {process.poll()}"
+    raise FrontierError(f"the embedded server in {log.parent} did not start: {why}")
 
 
 def _take(lock: IO[str]) -> None:

@@ -90,8 +90,11 @@ def crawl(
     Ctrl-C drains: what is fetched is stored, and --resume goes on from there.
     """
     from crawler.config import resolve
+    from crawler.schema import UsageError
     from crawler.seeds import prepared
 
+    if dry_run and resume:
+        raise UsageError("--dry-run says what a new crawl would start with: leave out --resume")
     _check_export(export)
     resolved = resolve(given | {"seeds": urls}, config=config, job=job)
     with prepared(resolved.spec, required=not resume) as spec:
@@ -108,13 +111,14 @@ def _crawl(
     from crawler.display import print_summary, showing
 
     with showing(sys.stderr) as on_progress:
-        summary = application.crawl(
-            spec, settings, resume=resume, on_progress=on_progress, export=export
-        )
+        summary = application.crawl(spec, settings, resume=resume, on_progress=on_progress)
     if as_json:
         print(json.dumps(summary.json_dict()))
     else:
         print_summary(summary, sys.stdout)
+    if export is not None:  # last, so that its failure hides nothing
+        sys.stdout.flush()
+        application.export(spec, export)
     raise typer.Exit(summary.exit_code)
 
 

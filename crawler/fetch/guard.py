@@ -98,6 +98,16 @@ def refusal(address: str, allow_private: bool) -> str | None:
     return None if label is None else f"{address} is not globally routable ({label})"
 
 
+def refused_literal(hostname: str, allow_private: bool) -> bool:
+    """Whether a URL's host is an address literal that may not be contacted; names are resolved."""
+    address = hostname.strip("[]")
+    try:
+        ip_address(address)
+    except ValueError:
+        return False
+    return refusal(address, allow_private) is not None
+
+
 def _label_v4(ip: IPv4Address, allow_private: bool) -> str | None:
     for table in (_NEVER_V4,) if allow_private else (_NEVER_V4, _NOT_GLOBAL_V4):
         for label, network in table:

@@ -7,6 +7,13 @@ response a page, ``links`` sends its links to the frontier, ``segments`` makes i
 ``ending`` sees when a job is over.
 """
 
+import signal
 from typing import Final
 
 STOPPED: Final = "stopped: "  # what a worker says before the reason why it cannot go on
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Those that ask for a drain; a hang-up does not where it is ignored, as under nohup."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import signal
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -21,7 +20,7 @@ from scrapy.crawler import Crawler
 
 from crawler.config import LEASE_MARGIN, Settings
 from crawler.fetch.exchange import Exchange, FetchError
-from crawler.worker import STOPPED
+from crawler.worker import STOPPED, ending_signals
 from crawler.worker.commits import Commits
 from crawler.worker.ending import Ending
 from crawler.worker.hold import Hold
@@ -254,7 +253,7 @@ async def run_worker(settings: Settings, *, name: str, spool: Path, only: str | 
     try:
         worker = Worker(settings, frontier, name=name, spool=spool, only=only)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in ending_signals():
             loop.add_signal_handler(number, worker.stop)
         crawler = Crawler(ComitySpider, scrapy_settings(settings))
         await crawler.crawl_async(worker=worker)

@@ -95,6 +95,10 @@ class Turn:
         if request.reason == "internal-error" and request.attempts >= MISHAPS:
             await self._drop(leased, "internal-error")
             return True
+        # A seed was not asked yet, and a resumed job may have become narrower.
+        if request.kind == "page" and (reason := self.job.refuses(url, request.depth)):
+            await self._drop(leased, reason)
+            return True
         view = await self.worker.robots.view(url, self.hold, request.attempts)
         if view.failure is not None:
             return await self._robots_failed(leased, view.failure)
@@ -230,6 +234,7 @@ class Turn:
         if isinstance(error, (FrontierError, StorageError)):
             self.worker.trouble(error)
             self.hold.block(BACK_OFF, "internal-error")  # it would be fetched in vain again
+            self.job.counts["unstored"] += 1
             return UrlResult(leased.fp, "return")
         self.worker.log.error("processing %s failed", leased.request.url, exc_info=error)
         return UrlResult(leased.fp, "retry", reason="internal-error", wait=60.0)

@@ -86,9 +86,11 @@ def comity(*args: str, timeout: float = 300, **env: str) -> subprocess.Completed
 
 @pytest.fixture(scope="session", autouse=True)
 def heeded() -> None:
-    """A suite that runs in a shell's background ignores Ctrl-C, and so would all that it starts."""
+    """A suite in a shell's background may ignore Ctrl-C or a hang-up; what it starts must not."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -6,8 +6,11 @@ those that meet files, directories and hosts.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from .conftest import Web
-from .running import NOWHERE, refused, run
+from .conftest import Web, command
+from .running import BOUND, NOWHERE, refused, run
 from .test_crawl import rows, wait_for
 
 pytestmark = pytest.mark.timeout(600)
@@ -123,7 +126,8 @@ class TestOut:
         line = refused(*NOWHERE, "--out", str(out))
         assert "holds job default/crawl (completed): continue it with --resume" in line
         line = refused("crawl", "--resume", "--name", "other", "--out", str(out))
-        assert line == f"nothing to resume: no job default/other in {out}"
+        there = "there is default/crawl: see --workspace and --name"
+        assert line == f"nothing to resume: no job default/other in {out}; {there}"
         elsewhere = ["--redis", "unix:///nowhere"]  # that database does not know of the job
         assert "cannot be reached" in refused(*NOWHERE, *elsewhere, "--out", str(out))
         (out / ".comity").rename(tmp_path / "state")
@@ -150,6 +154,32 @@ def test_an_export_to_what_cannot_be_written(tmp_path: Path) -> None:
     line = refused(*NOWHERE, *out, "-o", str(tmp_path / "pages.doc"))
     assert line.startswith("cannot tell the export format of pages.doc")
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_that_fails_hides_no_crawl(web: Web, tmp_path: Path, spawn: Any) -> None:
+    out, mine = str(tmp_path / "out"), tmp_path / "mine"
+    mine.mkdir()
+    options = ["--max-pages", "1", "--workers", "1", "--out", out, "--json"]
+    crawl = spawn("crawl", *web.options(), *options, "-o", str(mine / "pages.csv"))
+    wait_for(lambda: web.requests(), crawl)
+    mine.rmdir()
+    stdout, stderr = crawl.communicate(timeout=BOUND)
+    assert crawl.returncode == 2
+    assert json.loads(stdout)["pages"] == 1
+    assert re.fullmatch(r"comity: error: [^\n]*pages.csv[^\n]*", stderr.splitlines()[-1]), stderr
+
+
+def test_a_dry_run_of_a_resumed_crawl(tmp_path: Path) -> None:
+    line = refused(*NOWHERE, "--dry-run", "--resume", "--out", str(tmp_path / "out"))
+    assert line.startswith("--dry-run says what a new crawl would start with")
+
+
+def test_seeds_from_a_closed_standard_input(tmp_path: Path) -> None:
+    words = command("crawl", "--seeds", "-", "--out", str(tmp_path / "out"))
+    line = ["sh", "-c", 'exec "$@" <&-', "sh", *words]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=BOUND, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "comity: error: cannot read standard input: it is closed\n"
 
 
 class TestCorpus:

@@ -80,6 +80,18 @@ class TestRedis:
             line = self.refused(url, tmp_path / "more", COMITY_PARTITIONS="8")
             assert line.endswith("has 64 partitions, not 8: set partitions to 64")
 
+    def test_a_job_that_stores_elsewhere(self, tmp_path: Path) -> None:
+        with redis_server(tmp_path) as port:
+            url = f"redis://127.0.0.1:{port}/0"
+            there = str(tmp_path / "out")
+            first = [*NOWHERE, "--redis", url, "--out", there]
+            assert run(*first, "--time-limit", "1s").returncode == 0
+            line = refused(*NOWHERE, "--redis", url, "--out", str(tmp_path / "more"))
+            assert f"there is a job default/crawl (completed), with its pages in {there}: " in line
+            again = ["crawl", "--resume", "--redis", url, "--out", str(tmp_path / "more")]
+            line = refused(*again)
+            assert line == f"job default/crawl stores its pages in {there}: give --out {there}"
+
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:

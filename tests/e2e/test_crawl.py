@@ -234,14 +234,42 @@ def test_a_time_limit_ends_a_crawl_and_says_so(web: Web, tmp_path: Path, spawn: 
     check_bound(web, done, "time-limit")
 
 
+def test_a_resumed_crawl_heeds_what_is_given_anew(web: Web, tmp_path: Path) -> None:
+    options = web.options()[len(web.at.seeds) :]
+    args = ["--workers", "1", "--out", str(tmp_path / "a"), "--json"]
+    first = comity("crawl", web.at.seeds[0], *options, *args, "--max-pages", "2")
+    assert first.returncode == 0, first.stderr
+    begun = len(web.requests())
+    (tmp_path / "a").rename(tmp_path / "b")  # pages and frontier alike
+    args[3] = str(tmp_path / "b")
+    anew = ["--max-pages", "100", "--exclude", "re:.", "--header", "X-Anew: 1"]
+    again = comity("crawl", "--resume", *options, *args, *anew)
+    assert again.returncode == 0, again.stderr
+    summary = json.loads(again.stdout)
+    assert summary["out"] == args[3]
+    assert summary["dropped"]["excluded"] > 1
+    assert summary["pages"] == 2  # what was queued is excluded, too
+    assert len(web.requests()) == begun
+    assert not (tmp_path / "a").exists()
+
+
 def test_dry_run_contacts_nobody(web: Web, tmp_path: Path) -> None:
     seeds = tmp_path / "seeds.txt"
-    seeds.write_text(f"{web.at.seeds[0]}\n{web.at.seeds[0]}deep/er\n")
-    done = comity("crawl", "--seeds", str(seeds), "--exclude", "*/er", "--dry-run", "--json")
+    seeds.write_text(f"{web.at.seeds[0]}\n{web.at.seeds[0]}deep/er\nhttp://169.254.169.254/\n")
+    done = comity(
+        "crawl",
+        "--seeds",
+        str(seeds),
+        "--exclude",
+        "*/er",
+        "--dry-run",
+        "--json",
+        "--allow-private-networks",
+    )
     assert done.returncode == 0, done.stderr
     verdicts = [(u["verdict"], u["reason"]) for u in json.loads(done.stdout)["urls"]]
-    assert [v for v, _ in verdicts] == ["fetch", "skip"]
-    assert verdicts[1][1] == "excluded"
+    assert [v for v, _ in verdicts] == ["fetch", "skip", "skip"]
+    assert [reason for _, reason in verdicts[1:]] == ["excluded", "blocked-address"]
     assert web.requests() == []
 
 

@@ -48,11 +48,14 @@ class TestSignals:
         assert (summary["state"], summary["reason"]) == ("interrupted", "interrupted")
         return summary
 
-    def test_sigterm_drains(self, web: Web, tmp_path: Path, spawn: Any) -> None:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+    def test_other_signals_drain_too(
+        self, web: Web, tmp_path: Path, spawn: Any, number: signal.Signals
+    ) -> None:
         out = tmp_path / "out"
         crawl, mark = self.start(web, out, spawn)
         wait_for(lambda: len(web.requests()) > 30, crawl)
-        crawl.terminate()
+        crawl.send_signal(number)
         summary = self.ended(crawl, mark, 150)
         assert summary["unreached"]
         asked = {entry.url for entry in web.requests() if entry.path != "/robots.txt"}
