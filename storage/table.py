@@ -70,7 +70,11 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("content_mime_detected", _TEXT, "Media type as the bytes say"),
     Column("content_charset", _TEXT, "Character set the payload was decoded with"),
     Column("content_languages", _TEXT, "Languages of the text, ISO-639-3, comma-separated"),
-    Column("content_truncated", _TEXT, "Why the payload is cut short: length, time, disconnect"),
+    Column(
+        "content_truncated",
+        _TEXT,
+        "Why the payload is cut short, in WARC's words; null: whole",
+    ),
     Column("warc_filename", _TEXT, "WARC file, relative to the corpus root; null without answer"),
     Column("warc_record_offset", pa.int64(), "Offset of the record's gzip member, in bytes"),
     Column("warc_record_length", pa.int64(), "Length of the record's gzip member, in bytes"),

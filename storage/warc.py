@@ -63,7 +63,7 @@ class RawExchange:
     headers: tuple[tuple[str, str], ...]  # raw order and case; surrogateescape for odd bytes
     payload: bytes  # content-decoded body
     payload_digest: str  # "sha1:BASE32" of payload; of a 304: of the payload it stands for
-    truncated: str | None = None  # WARC-Truncated: length | time | disconnect
+    truncated: str | None = None  # WARC-Truncated: length | time | disconnect | unspecified
     payload_type: str | None = None  # detected media type
     refers_to: RefersTo | None = None  # set: a revisit record without the payload is written
 

@@ -17,13 +17,13 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
 
 import aiohttp
-from aiohttp import ClientRequest, ClientTimeout, TCPConnector, hdrs
+from aiohttp import ClientRequest, ClientTimeout, TCPConnector
 from aiohttp.connector import Connection
-from aiohttp.http import RawResponseMessage
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 from yarl import URL
@@ -33,6 +33,7 @@ from crawler.fetch.dns import Resolver
 from crawler.fetch.errors import answer_error, connect_error
 from crawler.fetch.exchange import Exchange, FetchError, LeaseExpired
 from crawler.fetch.guard import guarded_socket
+from crawler.fetch.head import Head, parsed, saved
 from crawler.fetch.wire import Limits, TimeUp, Watch, Wire, header_flood
 
 Gate = Callable[[], bool]
@@ -62,6 +63,8 @@ _OWN: Final = frozenset(
     }
 )
 _MAX_ORIGINS: Final = 4096
+_KEPT: Final = 1_000_000  # bytes kept of the payload of an answer that is of no use
+_CUT: Final = {"bomb": "length", "header-flood": "length", "too-slow": "time"}  # WARC-Truncated
 
 
 class Target(NamedTuple):
@@ -214,48 +217,74 @@ class Client:
         started, clock = time.time(), time.monotonic()
         try:
             transport.write(head + body)
-            message, payload, truncated = await self._answer(wire)
+            answer = await self._answer(wire)
         finally:
             watch.cancel()
         finished = time.monotonic()
-        if truncated is None:
-            wire.end(message)
-        return Exchange(
+        if answer.truncated is None:
+            wire.end(answer.head.all("keep-alive"))
+        exchange = Exchange(
             url=url,
             ip=peer,
             started=started,
             seconds=finished - clock,
             finished_mono=finished,
             request_head=head,
-            status=message.code,
-            status_line=_status_line(message),
-            headers=tuple(
-                (name.decode("latin-1"), value.decode("latin-1"))
-                for name, value in message.raw_headers
-            ),
-            payload=payload,
-            truncated=truncated,
+            status=answer.head.status,
+            status_line=answer.head.status_line,
+            headers=answer.head.headers,
+            payload=answer.payload,
+            truncated=answer.truncated,
         )
+        if answer.problem is not None:
+            answer.problem.partial = exchange
+            raise answer.problem
+        return exchange
 
-    async def _answer(self, wire: Wire) -> tuple[RawResponseMessage, bytes, str | None]:
+    async def _answer(self, wire: Wire) -> _Answer:
         limits = self._limits
         try:
             message, stream = await wire.answer()
         except Exception as error:
-            raise answer_error(error, wire.received) from error
+            problem = answer_error(error, wire.received)
+            head = saved(bytes(wire.head)) if problem.reason == "header-flood" else None
+            if head is None:
+                raise problem from error
+            return _unusable(head, b"", problem)
         if message.code == 101:
             raise FetchError("protocol-error", "the server switched protocols unasked")
-        if sum(len(name) + len(value) + 4 for name, value in message.raw_headers) > limits.max_head:
-            raise header_flood(limits)
-        decoder = Decoder(
-            ", ".join(message.headers.getall(hdrs.CONTENT_ENCODING, ())),
-            max_decoded=limits.max_decoded,
-            max_ratio=limits.max_ratio,
-        )
-        truncated = await _read(stream, decoder, limits.max_body)
+        head = parsed(message)
+        if head.size > limits.max_head:
+            return _unusable(saved(bytes(wire.head)) or head, b"", header_flood(limits))
+        try:
+            decoder = Decoder(
+                head.all("content-encoding"),
+                max_decoded=limits.max_decoded,
+                max_ratio=limits.max_ratio,
+            )
+        except FetchError as problem:
+            return _unusable(head, b"", problem)
+        try:
+            truncated = await _read(stream, decoder, limits.max_body)
+        except FetchError as problem:
+            return _unusable(head, decoder.beginning(_KEPT), problem)
         if truncated is None and (wire.broken or not decoder.complete()):
             truncated = "disconnect"
-        return message, decoder.payload(), truncated
+        return _Answer(head, decoder.payload(), truncated)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """An answer that has a head."""
+
+    head: Head
+    payload: bytes  # decoded
+    truncated: str | None  # see Exchange
+    problem: FetchError | None = None  # why it is of no use
+
+
+def _unusable(head: Head, payload: bytes, problem: FetchError) -> _Answer:
+    return _Answer(head, payload, _CUT.get(problem.reason, "unspecified"), problem)
 
 
 class _Connector(TCPConnector):
@@ -300,9 +329,3 @@ async def _read(stream: StreamReader, decoder: Decoder, limit: int) -> str | Non
         # What had come before the failure still lies in the stream, which now only raises.
         decoder.feed(stream._read_nowait(-1)[:left])
     return truncated
-
-
-def _status_line(message: RawResponseMessage) -> str:
-    major, minor = message.version
-    reason = message.reason.encode("utf-8", "surrogateescape").decode("latin-1")
-    return f"HTTP/{major}.{minor} {message.code} {reason}".rstrip()

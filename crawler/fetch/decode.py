@@ -197,6 +197,14 @@ class Decoder:
         """The payload so far."""
         return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
 
+    def beginning(self, most: int) -> bytes:
+        """The first ``most`` bytes of the payload so far, without joining all of it."""
+        out, left = [], most
+        for piece in self._pieces:
+            out.append(piece[:left])
+            left -= len(out[-1])
+        return b"".join(out)
+
     def complete(self) -> bool:
         """Whether no coding waits for more; an empty body is complete."""
         return not self._taken or all(coding.complete() for coding in self._codings)

@@ -25,7 +25,7 @@ class Exchange:
     status_line: str  # "HTTP/1.1 200 OK"
     headers: tuple[tuple[str, str], ...]  # raw order and case; the bytes read as ISO-8859-1
     payload: bytes  # the body with its content codings undone
-    truncated: str | None  # None | "length" | "time" | "disconnect" (values of WARC-Truncated)
+    truncated: str | None  # WARC-Truncated: length | time | disconnect | unspecified; None: whole
 
 
 class FetchError(Exception):
@@ -33,6 +33,8 @@ class FetchError(Exception):
 
     :param reason: one of ``frontier.model.REASONS``
     :param detail: one line for an operator
+
+    ``partial`` is the answer as far as it can be kept, where there was a status line.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -41,6 +43,7 @@ class FetchError(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.partial: Exchange | None = None
 
 
 class LeaseError(Exception):

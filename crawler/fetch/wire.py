@@ -17,7 +17,6 @@ import select
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import hdrs
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.helpers import _EXC_SENTINEL
 from aiohttp.http import RawResponseMessage
@@ -26,6 +25,7 @@ from aiohttp.streams import StreamReader
 from crawler.fetch.exchange import FetchError
 
 _KEEP_ALIVE: Final = re.compile(r"\btimeout=(\d{1,6})\b")
+_HEAD: Final = 16_384  # bytes of an incomplete head that are kept
 _KEEP_ALIVE_MARGIN: Final = 1.0  # seconds before the server's own deadline to stop using a line
 
 
@@ -61,6 +61,7 @@ class Wire(ResponseHandler):
         super().__init__(loop)
         self.received = 0  # bytes of the current answer so far, framing included
         self.first_at = 0.0  # loop.time() of the first of them
+        self.head = bytearray()  # of the current answer as it came, while it is incomplete
         self.broken = False  # whether the connection ended by an error, not by a FIN
         self._limits = limits
         self._busy = False
@@ -87,6 +88,7 @@ class Wire(ResponseHandler):
     def begin(self, *, bodiless: bool) -> None:
         """Get ready for the answer to the next request (``bodiless``: to a HEAD)."""
         self.received = 0
+        self.head.clear()
         self._busy = True
         self._head_complete = False
         self._stream = None
@@ -106,11 +108,11 @@ class Wire(ResponseHandler):
             if message.code >= 200 or message.code == 101:
                 return message, stream
 
-    def end(self, message: RawResponseMessage) -> None:
-        """The answer is read to its end; mark the line as used, and for how long it is good."""
+    def end(self, keep_alive: str) -> None:
+        """The answer is read to its end; the line is used, and good for as long as that says."""
         self._busy = False
         self._used = True
-        hint = _KEEP_ALIVE.search(message.headers.get(hdrs.KEEP_ALIVE, ""))
+        hint = _KEEP_ALIVE.search(keep_alive)
         self._reuse_until = None
         if hint is not None:
             seconds = float(hint.group(1))
@@ -141,6 +143,7 @@ class Wire(ResponseHandler):
             self.first_at = self._loop.time()
         self.received += len(data)
         if not self._head_complete:
+            self.head += data[: _HEAD - len(self.head)]
             # The parser forgets a head that comes in one read with a body longer than announced
             # (its error wins), so the head is fed on its own. The surplus then harms only reuse.
             end = data.find(b"\r\n\r\n") + 4

@@ -21,7 +21,7 @@ import msgspec
 from crawler.fetch.exchange import Exchange, FetchError, LeaseError
 from crawler.worker.hold import Hold, header
 from crawler.worker.rows import redirect_target
-from crawler.worker.visit import Answer, Visit
+from crawler.worker.visit import Answer, Visit, kept
 from frontier import policy
 from frontier.model import CrawlRequest, HostState, UrlResult, Verdict
 from frontier.robots import ALLOW_ALL, DISALLOW_ALL, MAX_BODY, Robots, parse
@@ -134,11 +134,15 @@ class RobotsBook:
         if isinstance(answer, LeaseError):
             visit.stored.cancel()
             return answer, _NO_VERDICT
-        verdict = await hold.judge(answer, attempts)
+        try:
+            verdict = await hold.judge(answer, attempts)
+        except BaseException:
+            visit.decided.cancel()  # the spider waits for it
+            raise
         self._worker.count(visit, answer)
-        if isinstance(answer, Exchange):
-            visit.decided.set_result(True)
-        else:
+        visit.reason = answer.reason if isinstance(answer, FetchError) else ""
+        visit.decided.set_result(kept(answer) is not None)
+        if kept(answer) is None:
             visit.stored.cancel()
         return answer, verdict
 

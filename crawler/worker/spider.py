@@ -72,11 +72,14 @@ class ComitySpider(scrapy.Spider):
         """A pipeline failed: the lease's task decides what becomes of the URL."""
         item.visit.fail(failure.value or RuntimeError("a pipeline failed"))
 
-    def failed_visit(self, failure: Failure) -> None:
-        """Answer the lease's task with the reason."""
+    async def failed_visit(self, failure: Failure) -> AsyncIterator[PageItem]:
+        """Answer the lease's task with the reason; it may want what came of the answer kept."""
         request: Request = failure.request  # type: ignore[attr-defined]
         error = failure.value
         if not isinstance(error, (FetchError, LeaseError)):
             self.worker.log.error("unexpected %s at %s", error, request.url, exc_info=error)
             error = FetchError("internal-error", str(error) or type(error).__name__)
-        request.meta["visit"].answered(error)
+        visit: Visit = request.meta["visit"]
+        visit.answered(error)
+        if isinstance(error, FetchError) and error.partial and await visit.decided:
+            yield PageItem(visit, error.partial)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
-from crawler.fetch.exchange import Exchange, LeaseError
+from crawler.fetch.exchange import LeaseError
 from crawler.worker import rows
 from crawler.worker.hold import LONGEST_SLEEP, Hold
-from crawler.worker.visit import Visit
+from crawler.worker.visit import Visit, kept
 from frontier.client import FencedSegment, StaleLease, boottime
 from frontier.model import FrontierError, Lease, LeasedUrl, UrlResult, Verdict
 from frontier.url import parse
@@ -130,12 +130,12 @@ class Turn:
             visit.decided.cancel()  # the spider waits for it
             raise
         self.worker.count(visit, answer)
-        keep = verdict.action != "retry" and isinstance(answer, Exchange)
+        exchange = None if verdict.action == "retry" else kept(answer)
         visit.reason = verdict.reason
-        visit.decided.set_result(keep)
-        if keep:
+        visit.decided.set_result(exchange is not None)
+        if exchange is not None:
             self._visits.append((leased, visit.stored))
-            self._spent += rows.is_page(visit, answer)
+            self._spent += rows.is_page(visit, exchange)
         elif verdict.action == "retry":
             self._settle(leased, _retry(leased, verdict))
         else:

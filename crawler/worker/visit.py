@@ -18,6 +18,13 @@ from frontier.url import Url
 Answer = Exchange | FetchError | LeaseError
 
 
+def kept(answer: Answer) -> Exchange | None:
+    """What can be stored of an answer: all of it, or what came of one that is of no use."""
+    if isinstance(answer, FetchError):
+        return answer.partial
+    return answer if isinstance(answer, Exchange) else None
+
+
 def _future() -> asyncio.Future:  # type: ignore[type-arg]
     return asyncio.get_running_loop().create_future()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ from crawler.demo.judge import judge
 from .bad_servers import joined, redis_server
 from .conftest import DELAY, LEASE, SHORT, Web, comity
 from .running import workers
-from .test_crawl import rows, told, wait_for
+from .test_crawl import check_records, rows, told, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -184,3 +185,35 @@ def test_a_robots_file_cut_short_is_not_obeyed_in_part(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert set(site.paths) == {"/robots.txt"}
     assert json.loads(done.stdout)["unreached"] == {"robots-unreachable": 1}
+
+
+def test_an_answer_of_no_use_is_a_row_and_a_record_all_the_same(tmp_path: Path) -> None:
+    zeros = gzip.compress(bytes(100_000_000))
+
+    def odd(path: str) -> Answer:
+        if path == "/gzip":
+            return 200, {"Content-Encoding": "gzip"}, b"this is not gzip" * 100
+        if path == "/bomb":
+            return 200, {"Content-Encoding": "gzip"}, zeros
+        if path == "/flood":
+            return 404, {f"X-{n}": "y" * 400 for n in range(300)}, b""
+        return html("/gzip", "/bomb", "/flood") if path == "/" else (404, {}, b"")
+
+    site, out = Site("127.9.0.4", odd), tmp_path / "out"
+    with serving(site):
+        done = comity(
+            "crawl", site.url, "--allow-private-networks", "--delay", "0.1", "--workers", "1",
+            "--out", str(out), "--json",
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    columns = ("url", "reason", "fetch_status", "content_truncated", "warc_filename", "attempts")
+    found = {row["url"].rpartition("/")[2]: row for row in rows(out, *columns)}
+    assert {name: (row["reason"], row["fetch_status"], row["content_truncated"], row["attempts"])
+            for name, row in found.items()} == {
+        "": (None, 200, None, 1),
+        "gzip": ("bad-encoding", 200, "unspecified", 1),
+        "bomb": ("bomb", 200, "length", 1),
+        "flood": ("header-flood", 404, "length", 1),
+    }  # fmt: skip
+    assert all(row["warc_filename"] for row in found.values())
+    assert check_records(out) == 5  # robots.txt, too

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import random
 import resource
 import socket
 import struct
@@ -191,7 +193,15 @@ async def flood_interim(visit: Visit) -> None:
 )
 async def test_a_flood_of_headers_is_stopped(make_client: MakeClient, script: object) -> None:
     async with Server(script) as server:  # type: ignore[arg-type]
-        assert (await failure(make_client(), server.url())).reason == "header-flood"
+        error = await failure(make_client(), server.url())
+    assert error.reason == "header-flood"
+    if script is flood_interim:
+        assert error.partial is None  # there was no answer
+        return
+    assert error.partial is not None  # what came of it, as far as it can be kept
+    assert (error.partial.status, error.partial.payload) == (200, b"")
+    assert error.partial.truncated == "length"
+    assert sum(len(n) + len(v) for n, v in error.partial.headers) <= 16_384
 
 
 async def test_large_but_lawful_heads_pass(make_client: MakeClient) -> None:
@@ -233,7 +243,21 @@ async def test_a_closed_port_is_refused(make_client: MakeClient) -> None:
 
 async def test_a_body_that_does_not_decode(make_client: MakeClient) -> None:
     async with Server(answer(b"<html>plain</html>", "Content-Encoding: gzip")) as server:
-        assert (await failure(make_client(), server.url())).reason == "bad-encoding"
+        error = await failure(make_client(), server.url())
+    assert error.reason == "bad-encoding"
+    assert error.partial is not None
+    assert (error.partial.status, error.partial.truncated) == (200, "unspecified")
+    assert ("Content-Encoding", "gzip") in error.partial.headers
+
+
+async def test_what_decodes_of_a_body_is_kept(make_client: MakeClient) -> None:
+    coded = bytearray(gzip.compress(random.Random(1).randbytes(2_000_000)))
+    coded[-8:] = bytes(8)  # its checksum
+    async with Server(answer(bytes(coded), "Content-Encoding: gzip")) as server:
+        error = await failure(make_client(), server.url())
+    assert error.reason == "bad-encoding"
+    assert error.partial is not None
+    assert error.partial.payload.startswith(random.Random(1).randbytes(50_000))
 
 
 async def test_a_bomb_is_defused_in_bounded_memory(make_client: MakeClient) -> None:
@@ -241,6 +265,9 @@ async def test_a_bomb_is_defused_in_bounded_memory(make_client: MakeClient) -> N
     async with Server(answer(coded, "Content-Encoding: br")) as server:
         client = make_client()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        assert (await failure(client, server.url())).reason == "bomb"
+        error = await failure(client, server.url())
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert error.reason == "bomb"
+    assert error.partial is not None
+    assert (len(error.partial.payload), error.partial.truncated) == (1_000_000, "length")
     assert after - before < 30_000  # KB
