@@ -8,6 +8,7 @@ Source: https://www.sitemaps.org/protocol.html, RSS 2.0, RFC 4287 (Atom).
 from __future__ import annotations
 
 import codecs
+import html
 import re
 import zlib
 from collections.abc import Iterator
@@ -39,6 +40,11 @@ _BARE: Final = re.compile(
 _ESCAPED: Final = {b"&": b"&amp;", b"<": b"&lt;"}
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _DECLARATION: Final = re.compile(r"\s*<\?xml[^>]*>")
+# An address that the document ends within.
+_CUT: Final = re.compile(
+    rb"<(?:[\w.\-]+:)?(loc|link)(?:\s[^>]*)?(?<!/)>(?!.*</(?:[\w.\-]+:)?\1\b)(.*)", re.S
+)
+_TAIL: Final = 16_384  # bytes in which it is looked for
 _ENDING: Final = re.compile(rb"</(?:[\w.\-]+:)?(?:urlset|sitemapindex|rss|feed|RDF)\s*>")
 
 _ENTRIES: Final = frozenset({"url", "sitemap", "item", "entry"})
@@ -60,27 +66,36 @@ class Sitemap:
     """What a sitemap lists."""
 
     entries: tuple[Entry, ...] = ()
+    invalid: int = 0  # of what it lists, that is no http(s) URL
     problem: str = ""  # "" or why entries may be missing: broken | too-large | too-many | not-one
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
 
 
-def parse_sitemap(payload: bytes, content_type: str | None = None) -> Sitemap:
-    """The entries of a sitemap; never raises. Text lists are taken for UTF-8."""
+def parse_sitemap(payload: bytes, content_type: str | None = None, *, cut: bool = False) -> Sitemap:
+    """The entries of a sitemap; never raises. Text lists are taken for UTF-8.
+
+    ``cut``: the payload ended early; an address that ends with it is left out.
+    """
     data, problem = _unpack(payload)
     head = data[:1024].lstrip(b"\xef\xbb\xbf\0\xff\xfe \t\r\n")
-    found: list[Entry] = []
+    read: list[Entry] = []
     if head.startswith(b"<"):
         if content.sniff(head) in content.HTML:
             return Sitemap(problem="not-one")
-        problem = _read_xml(data, found) or problem
+        problem = _read_xml(data, read) or problem
     else:
         text, _ = content.decode(data, content_type or "text/plain; charset=utf-8")
-        found.extend(_lines(text))
-    if len(found) > MAX_ENTRIES:
-        found, problem = found[:MAX_ENTRIES], problem or "too-many"
-    return Sitemap(tuple(found), problem or ("" if found or head.startswith(b"<") else "not-one"))
+        whole = not (cut or problem) or text.endswith(("\n", "\r"))
+        read.extend(_lines(text if whole else text[: max(text.rfind("\n"), text.rfind("\r")) + 1]))
+        if not any(_fetchable(entry.loc) for entry in read):
+            return Sitemap(problem=problem or "not-one")
+    problem = problem or ("broken" if cut else "")
+    if len(read) > MAX_ENTRIES:
+        read, problem = read[:MAX_ENTRIES], problem or "too-many"
+    found = tuple(entry for entry in read if _fetchable(entry.loc))
+    return Sitemap(found, len(read) - len(found), problem)
 
 
 def _unpack(payload: bytes) -> tuple[bytes, str]:
@@ -135,7 +150,20 @@ def _read_xml(data: bytes, found: list[Entry]) -> str:
         return "broken"
     except UnicodeDecodeError:  # lxml read a name or text that is not UTF-8
         return "broken"
-    return "" if _ENDING.search(data[-1024:]) else "broken"
+    if _ENDING.search(data[-1024:]):
+        return ""
+    if found and _ends_within(data, found[-1]):
+        found.pop()
+    return "broken"
+
+
+def _ends_within(data: bytes, last: Entry) -> bool:
+    """Whether a document ends within the address of its last entry, which the parser closed."""
+    cut = _CUT.search(data[-_TAIL:])
+    if cut is None:
+        return False
+    text = cut[2].decode("utf-8", "replace").strip().removeprefix("<![CDATA[")
+    return html.unescape(text).strip() == last.loc
 
 
 def _collect(parser: etree.XMLPullParser, found: list[Entry]) -> int:
@@ -144,9 +172,8 @@ def _collect(parser: etree.XMLPullParser, found: list[Entry]) -> int:
     for count, (_, element) in enumerate(parser.read_events(), 1):  # noqa: B007
         if _local(element) not in _ENTRIES:
             continue
-        entry = _entry(element)
-        if entry is not None and len(found) <= MAX_ENTRIES:
-            found.append(entry)
+        if len(found) <= MAX_ENTRIES:
+            found.append(_entry(element))
         # Free what was read, or memory grows with the document.
         element.clear()
         parent = element.getparent()
@@ -160,7 +187,7 @@ def _local(element: etree._Element) -> str:
     return tag.rpartition("}")[2] if isinstance(tag, str) else ""
 
 
-def _entry(element: etree._Element) -> Entry | None:
+def _entry(element: etree._Element) -> Entry:
     values: dict[str, str] = {}
     for child in element:
         name, text = _local(child), (child.text or "").strip()
@@ -168,11 +195,8 @@ def _entry(element: etree._Element) -> Entry | None:
             text = child.get("href", "").strip()
         if text:
             values.setdefault("lastmod" if name in _DATES else name, text)
-    loc = values.get("loc") or values.get("link") or ""
-    if not _fetchable(loc):
-        return None
     return Entry(
-        loc,
+        values.get("loc") or values.get("link") or "",
         _time(values.get("lastmod", "")),
         _priority(values.get("priority", "")),
         _local(element) == "sitemap",
@@ -181,8 +205,7 @@ def _entry(element: etree._Element) -> Entry | None:
 
 def _lines(text: str) -> Iterator[Entry]:
     for line in text.splitlines()[: MAX_ENTRIES + 1]:
-        loc = line.strip()
-        if _fetchable(loc):
+        if loc := line.strip():
             yield Entry(loc)
 
 

@@ -7,7 +7,8 @@ the worker.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+from typing import TYPE_CHECKING, Final
 
 from crawler.extract import Extracted, extract
 from crawler.recrawl import Before
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from crawler.worker.process import Worker
 
+_log: Final = logging.getLogger("comity.worker")
 DEEP = 2  # links from a seed from which on a URL is of the deep class
 
 
@@ -132,9 +134,20 @@ class Outlinks:
         nested = item.visit.request.hops + 1  # index in index in index has an end
         page = CrawlRequest("", 0, priority=1)
         index = CrawlRequest("", 0, "sitemap", nested, priority=1)
-        for entry in parse_sitemap(item.exchange.payload):
+        counts = item.visit.job.counts
+        listed = parse_sitemap(item.exchange.payload, cut=item.exchange.truncated is not None)
+        if listed.problem:
+            _log.warning(
+                "sitemap %s is %s: %d addresses taken from it",
+                item.exchange.url,
+                listed.problem,
+                len(listed.entries),
+            )
+        if listed.invalid:
+            counts["skipped:invalid-url"] += listed.invalid
+        for entry in listed:
             if entry.is_index and nested > item.visit.job.spec.max_hops:
-                item.visit.job.counts["skipped:redirect-limit"] += 1
+                counts["skipped:redirect-limit"] += 1
             else:
                 self._offer(item, entry.loc, None, index if entry.is_index else page)
 

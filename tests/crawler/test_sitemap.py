@@ -95,6 +95,40 @@ def test_broken_ones_are_salvaged(cut: int) -> None:
     assert 0 < len(found.entries) < 100
 
 
+def test_an_address_that_the_end_cuts_is_left_out() -> None:
+    whole = urlset(30)
+    listed = [f"http://a.example/{i}" for i in range(30)]
+    for cut in range(200, len(whole)):
+        found = [entry.loc for entry in parse_sitemap(whole[:cut])]
+        assert found == listed[: len(found)]
+        assert len(found) >= whole[:cut].count(b"</url>") - 1
+    rss = b"<rss><item><link>http://a.example/1</link></item><item><link>http://a.example/2?a&amp;b"
+    assert [entry.loc for entry in parse_sitemap(rss)] == ["http://a.example/1"]
+    complete = b"<urlset><url><loc>http://a.example/1</loc><lastmod>2024"
+    assert [entry.loc for entry in parse_sitemap(complete)] == ["http://a.example/1"]
+
+
+def test_the_last_line_of_a_list_that_was_cut_is_left_out() -> None:
+    for ending in ("\n", "\r\n"):
+        text = ending.join(["http://a.example/1", "http://a.example/2", "http://a.example/3"])
+        found = parse_sitemap(text.encode(), cut=True)
+        assert [entry.loc for entry in found] == ["http://a.example/1", "http://a.example/2"]
+        assert found.problem == "broken"
+        assert len(parse_sitemap((text + ending).encode(), cut=True).entries) == 3
+        assert len(parse_sitemap(text.encode()).entries) == 3
+
+
+def test_entries_that_are_no_addresses_are_counted() -> None:
+    found = parse_sitemap(
+        b"<urlset><url><loc>http://a.example/1</loc></url><url><loc>/2</loc></url><url/>"
+        b"<url><loc>ftp://a.example/3</loc></url><url><loc>http://a.example/"
+        + b"x" * 3_000
+        + b"</loc></url></urlset>"
+    )
+    assert (len(found.entries), found.invalid, found.problem) == (1, 4, "")
+    assert parse_sitemap(b"http://a.example/1\nnone\n\n").invalid == 1
+
+
 def test_an_error_in_the_middle_costs_one_entry() -> None:
     data = urlset(10).replace(b"/4</loc>", b"/<4</loc>")
     assert {entry.loc for entry in parse_sitemap(data)} >= {

@@ -217,3 +217,23 @@ def test_an_answer_of_no_use_is_a_row_and_a_record_all_the_same(tmp_path: Path) 
     }  # fmt: skip
     assert all(row["warc_filename"] for row in found.values())
     assert check_records(out) == 5  # robots.txt, too
+
+
+def test_a_broken_sitemap_is_told_and_what_is_whole_of_it_taken(tmp_path: Path) -> None:
+    def listed(path: str) -> Answer:
+        if path != "/map.xml":
+            return (404, {}, b"") if path == "/robots.txt" else html()
+        here = site.url
+        body = f"<urlset><url><loc>{here}1</loc></url><url><loc>/2</loc></url><url><loc>{here}3"
+        return 200, {"Content-Type": "application/xml"}, body.encode()
+
+    site = Site("127.9.0.5", listed)
+    with serving(site):
+        done = comity(
+            "crawl", "--sitemap", f"{site.url}map.xml", "--allow-private-networks", "--delay",
+            "0.1", "--workers", "1", "--out", str(tmp_path / "out"), "--json",
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert site.paths == ["/robots.txt", "/map.xml", "/1"]
+    assert json.loads(done.stdout)["dropped"] == {"invalid-url": 1}
+    assert f"sitemap {site.url}map.xml is broken: 1 addresses taken from it" in done.stderr
