@@ -96,7 +96,10 @@ class Robots:
     def usage_for(self, agent: str) -> tuple[UsageLine, ...]:
         """The usage lines that concern an agent: its group's and the global ones."""
         key = self._group_key(agent)
-        return tuple(line for line in self.usage if not line.agents or key in line.agents)
+        # Lines of one run share their agents: each run is looked through once.
+        runs = {id(line.agents): line.agents for line in self.usage}
+        ours = {run for run, agents in runs.items() if not agents or key in agents}
+        return tuple(line for line in self.usage if id(line.agents) in ours)
 
     def _group_key(self, agent: str) -> str | None:
         token = agent.partition("/")[0].strip().lower()
@@ -113,16 +116,21 @@ DISALLOW_ALL: Final = Robots(complete_disallow=True)  # unreachable: RFC 9309 2.
 def path_of(url: str) -> str:
     """The path to ask about, from any spelling of a URL: ``/`` where there is none to be found.
 
-    For people's and tests' input; a crawled URL has its path already (``Url.path``).
+    For people's and tests' input; a crawled URL has its path already (``Url.path``). What is no
+    http(s) URL is cut as Google's parser does it.
     """
     try:
         return parse_url(url, max_length=MAX_BODY).path
     except InvalidUrl:
-        bare = url.partition("#")[0]
-        start = re.search(r"[/?]", bare.removeprefix("//"))
-        path = bare.removeprefix("//")[start.start() :] if start else "/"
+        bare = url.partition("#")[0].removeprefix("//")
+        scheme = _SCHEME.match(bare)
+        start = _PATH.search(bare, scheme.end() if scheme else 0)
+        path = bare[start.start() :] if start else "/"
         return path if path.startswith("/") else "/" + path
 
+
+_SCHEME: Final = re.compile(r"[^/?;]*?://")
+_PATH: Final = re.compile(r"[/?;]")
 
 # Parsing.
 
@@ -159,31 +167,43 @@ def parse(body: bytes) -> Robots:
         name, value = _field(line)
         if name is not None:
             parser.feed(name, value, number)
-    return Robots(
-        parser.groups, parser.delays, tuple(dict.fromkeys(parser.sitemaps)), tuple(parser.usage)
-    )
+    sitemaps = tuple(dict.fromkeys(parser.sitemaps))
+    return Robots(parser.groups, parser.delays(), sitemaps, tuple(parser.usage))
+
+
+@dataclass(slots=True)
+class _Run:
+    """Agents named without a line of another kind between them.
+
+    A Crawl-delay or a usage line speaks for those of the last run only. Such lines do not end a
+    group of rules (RFC 9309 2.2.4), but "a: 10 s, b: 20 s" must not give b's delay to a.
+    """
+
+    agents: tuple[str, ...] = ()
+    delay: float | None = None  # seconds; the longest named
 
 
 class _Parser:
-    """Sorts fields into groups."""
+    """Sorts fields into groups; what it does for a line does not grow with the lines before it."""
 
     def __init__(self) -> None:
         self.groups: list[_Group] = []
-        self.delays: dict[str, float] = {}
         self.sitemaps: list[str] = []
         self.usage: list[UsageLine] = []
         self._group: _Group | None = None
-        # Agents named since the last line of another kind: those a Crawl-delay or a usage line
-        # speaks for. Such lines do not end a group of rules (RFC 9309 2.2.4), but
-        # "a: 10 s, b: 20 s" must not give b's delay to a.
-        self._named: list[str] = []
-        self._naming = False
+        self._runs: list[_Run] = []
+        self._run = _Run()
+        self._named: list[str] = []  # since the last line of another kind
+        self._naming = False  # the last line named an agent
 
     def feed(self, name: str, value: bytes, line: int) -> None:
         if name == "agent":
             self._agent(value)
             return
-        self._naming = False
+        if self._naming:
+            self._run = _Run(tuple(dict.fromkeys(self._named)))
+            self._runs.append(self._run)
+            self._named, self._naming = [], False
         if name in ("allow", "disallow"):
             if self._group is not None:
                 self._group.used = True
@@ -195,15 +215,22 @@ class _Parser:
         elif name == "delay":
             self._delay(value)
         elif value:
-            self.usage.append(UsageLine(name, _text(value), line, tuple(self._named)))
+            self.usage.append(UsageLine(name, _text(value), line, self._run.agents))
+
+    def delays(self) -> dict[str, float]:
+        """Seconds by agent."""
+        delays: dict[str, float] = {}
+        for run in self._runs:
+            if run.delay is not None:
+                for agent in run.agents:
+                    delays[agent] = max(run.delay, delays.get(agent, 0.0))
+        return delays
 
     def _agent(self, value: bytes) -> None:
         if self._group is None or self._group.used:
             self._group = _Group()
             self.groups.append(self._group)
-        if not self._naming:
-            self._named = []
-            self._naming = True
+        self._naming = True
         for agent in _agents(value):
             self._group.agents.append(agent)
             self._named.append(agent)
@@ -212,8 +239,7 @@ class _Parser:
         seconds = _SECONDS.fullmatch(_text(value))
         if seconds:
             delay = min(float(seconds[1]), MAX_CRAWL_DELAY)
-            for agent in self._named:
-                self.delays[agent] = max(delay, self.delays.get(agent, 0.0))
+            self._run.delay = max(delay, self._run.delay or 0.0)
 
 
 def _lines(body: bytes) -> list[bytes]:

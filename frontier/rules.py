@@ -36,6 +36,9 @@ class Rule:
     line: int  # its number in the file, from 1
 
 
+_Found = tuple[tuple[int, bool], RobotsVerdict]  # (octets, allow): the higher decides
+
+
 class Matcher:
     """The rules of one agent, ready to match.
 
@@ -44,16 +47,17 @@ class Matcher:
     """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._prefixes: dict[str, tuple[tuple[int, bool], RobotsVerdict]] = {}
-        self._globs: list[tuple[tuple[int, bool], Glob, RobotsVerdict]] = []
+        self._prefixes: dict[str, _Found] = {}
+        self._patterns: dict[tuple[tuple[str, ...], bool], _Found] = {}
         for rule in rules:
             self._add(rule)
-        # Stable: of equal rules the first in the file is named.
-        self._globs.sort(key=lambda entry: entry[0], reverse=True)
         self._lengths = sorted({len(prefix) for prefix in self._prefixes})
+        # Stable: of rules of one rank the first in the file is named.
+        ranked = sorted(self._patterns.items(), key=lambda entry: entry[1][0], reverse=True)
+        self._globs = [(found, Glob(pieces, anchored=end)) for (pieces, end), found in ranked]
 
     def verdict(self, path: str) -> RobotsVerdict:
-        best: tuple[tuple[int, bool], RobotsVerdict] | None = None
+        best: _Found | None = None
         for spelling in _spellings(encode(_octets(path))):
             found = self._match(spelling)
             if found is not None and (best is None or found[0] > best[0]):
@@ -79,19 +83,22 @@ class Matcher:
             if known is None or rank > known[0]:
                 self._prefixes[pieces[0]] = (rank, verdict)
         else:
-            self._globs.append((rank, Glob(pieces, anchored=anchored), verdict))
+            key = (tuple(pieces), anchored)
+            known = self._patterns.get(key)
+            if known is None or rank > known[0]:
+                self._patterns[key] = (rank, verdict)
 
-    def _match(self, path: str) -> tuple[tuple[int, bool], RobotsVerdict] | None:
+    def _match(self, path: str) -> _Found | None:
         best = None
         for length in reversed(self._lengths[: bisect_right(self._lengths, len(path))]):
             best = self._prefixes.get(path[:length])
             if best is not None:
                 break
-        for rank, glob, verdict in self._globs:
-            if best is not None and rank <= best[0]:
+        for found, glob in self._globs:
+            if best is not None and found[0] <= best[0]:
                 break
             if glob.matches(path):
-                return rank, verdict
+                return found
         return best
 
 

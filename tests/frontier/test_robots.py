@@ -17,7 +17,9 @@ from frontier.robots import (
     parse,
     path_of,
 )
-from tests.frontier.robots_cases import CRAWLER_COMMONS, DEVIATIONS, GOOGLE, RFC9309, Case
+from tests.frontier.robots_cases import GOOGLE, RFC9309, Case
+from tests.frontier.robots_commons import BUECHER, CRAWL_DELAYS, CRAWLER_COMMONS, Delay
+from tests.frontier.robots_deviations import DELAY_DEVIATIONS, DEVIATIONS
 
 # The same examples each time, and no verdict on how busy the machine is.
 STEADY = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -40,7 +42,7 @@ def test_google_suite(case: Case) -> None:
 
 def test_google_suite_is_whole_but_for_the_deviations() -> None:
     assert sum(len(case.allowed) + len(case.denied) for case in GOOGLE) == 142
-    assert sum(whose.startswith("Google") for _, whose, _ in DEVIATIONS) == 145 - 142
+    assert sum(whose == "Google denies" for _, whose, _ in DEVIATIONS) == 145 - 142
 
 
 @pytest.mark.parametrize("case", CRAWLER_COMMONS)
@@ -58,6 +60,19 @@ def test_deviations(case: Case, whose: str, why: str) -> None:
     assert whose
     assert why
     _check(case)
+
+
+@pytest.mark.parametrize("delay", [*CRAWL_DELAYS, *(delay for delay, _, _ in DELAY_DEVIATIONS)])
+def test_crawler_commons_delays(delay: Delay) -> None:
+    assert parse(delay.robots.encode()).crawl_delay(delay.agent) == delay.seconds
+
+
+def test_latin_1_spoils_only_the_rules_that_need_it() -> None:
+    robots = parse(BUECHER.encode("latin-1"))
+    assert robots.verdict("mybot", "/b%C3%BCcher/1").allowed
+    assert not robots.verdict("mybot", "/b%FCcher/1").allowed
+    assert not robots.verdict("mybot", "/könyvek/1").allowed
+    assert robots.verdict("goodbot", "/b%C3%BCcher/1").allowed
 
 
 def test_verdict_names_rule_and_line() -> None:
@@ -215,6 +230,9 @@ def test_no_pattern_and_no_file_makes_it_slow() -> None:
         "one rule of stars": b"User-agent: *\nDisallow: /" + b"*a" * 8_000 + b"b\n",
         "many rules of stars": wild,
         "agents": b"User-agent: a\n" * 30_000 + b"Disallow: /\n" * 10_000,
+        "delays": b"user-agent: a\n" * 18_000 + b"crawl-delay: 1\n" * 17_000,
+        "usage": b"user-agent: a\n" * 18_000 + b"license: x\n" * 23_000,
+        "one rule many times": b"User-agent: *\n" + b"Disallow: /*aab*aab$\n" * 24_000,
         "brackets": b"<html>" + b"<" * MAX_BODY,
         "blanks": b"User-agent: *\nDisallow:" + b" " * MAX_BODY,
     }
@@ -222,6 +240,16 @@ def test_no_pattern_and_no_file_makes_it_slow() -> None:
         started = time.process_time()
         parse(body).verdict("a", "/" + "a" * 8_000)
         assert time.process_time() - started < 3, name
+
+
+def test_usage_lines_of_one_run_hold_its_agents_once() -> None:
+    first, second = parse(b"User-agent: a\nUser-agent: b\nLicense: 1\nLicense: 2\n").usage
+    assert first.agents is second.agents
+
+
+def test_a_delay_after_an_unreadable_name_is_nobodys() -> None:
+    robots = parse("User-agent: a\nDisallow: /\nUser-agent: ü\nCrawl-delay: 5\n".encode())
+    assert robots.crawl_delay("a") is None
 
 
 @pytest.mark.parametrize(
@@ -233,6 +261,15 @@ def test_no_pattern_and_no_file_makes_it_slow() -> None:
         ("example.org/a#b", "/a"),
         ("example.org?a", "/?a"),
         ("//a/b/c", "/b/c"),
+        ("a", "/"),
+        ("a/", "/"),
+        ("a/b", "/b"),
+        ("example.org/a;b#c", "/a;b"),
+        ("example.org;a", "/;a"),
+        ("ftp://example.org/a", "/a"),
+        ("http://exa mple.org/a", "/a"),
+        ("http://exa mple.org", "/"),
+        ("/a?u=x://y/z", "/a?u=x://y/z"),
         ("/a", "/a"),
         ("https://example.org/ü", "/%C3%BC"),
         ("https://example.org/" + "x" * 20_000, "/" + "x" * 20_000),
@@ -252,8 +289,49 @@ LINES = st.lists(
 )
 
 
+NASTY = [
+    *(
+        b"\xef\xbb\xbf",
+        b"\xff\xfe",
+        b"\xfe\xff\xd8",
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b"\x0b\x0c",
+        b"\x85",
+        b"\0",
+    ),
+    *(
+        b":",
+        b": :",
+        b"#",
+        b"User-agent:",
+        b"user-agent *",
+        b"User-agent: *\n",
+        b"USERAGENT : a,b\n",
+    ),
+    *(
+        b"Disallow:",
+        b"Disallow: %",
+        b"%2",
+        b"%%41%",
+        b"%zz",
+        b"$",
+        b"*$",
+        b"**",
+        b"*" * 50 + b"$\n",
+    ),
+    *(b"Allow: /index.htm", b"Allow:/*index.html$", b"Crawl-delay: 1e999\n", b"Crawl-delay:-0x1"),
+    *(b"Sitemap: http://[", b"<html>", b"<a<b>", b"\xc3", b"\xed\xa0\x80", b"License", b"\t \t"),
+]
+
+
 @STEADY
-@given(st.binary(max_size=300), st.text(max_size=20), st.text(max_size=40))
+@given(
+    st.lists(st.one_of(st.binary(max_size=40), st.sampled_from(NASTY)), max_size=30).map(b"".join),
+    st.text(max_size=20),
+    st.text(max_size=40),
+)
 def test_parsing_never_raises(body: bytes, agent: str, path: str) -> None:
     robots = parse(body)
     assert isinstance(robots.verdict(agent, path).allowed, bool)
