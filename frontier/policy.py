@@ -32,7 +32,8 @@ UNBOUNDED: Final = 1 << 53  # attempts of a URL that ends only with its job
 
 # Waits after an unreachable robots.txt: two quick looks for a hiccup, then patience, doubling.
 ROBOTS_RETRY: Final = (2.0, 8.0, 600.0)
-ROBOTS_MAX_AGE: Final = 86_400.0  # RFC 9309 2.4: no copy is used for longer than a day
+ROBOTS_MAX_AGE: Final = 86_400.0  # RFC 9309 2.4: no copy is used for longer than a day,
+ROBOTS_LAST_GOOD: Final = 30 * 86_400.0  # but while there is no other, for as long as 2.3.1.4 says
 ROBOTS_MIN_AGE: Final = 60.0  # no origin can make us fetch robots.txt more often
 
 Effect = Literal["alive", "failure", "throttle", "neutral"]
@@ -310,7 +311,8 @@ def robots_decision(status: int) -> Literal["parse", "allow", "disallow"]:
 
     2xx: parse it. 3xx, that is redirects that lead nowhere, and 4xx but 429: it is unavailable,
     everything is allowed. 429, 5xx and no answer: it is unreachable, nothing is allowed until a
-    later look succeeds (or, with a last good copy, what that one allows).
+    later look succeeds (or, with a last good copy of at most ROBOTS_LAST_GOOD, what that one
+    allows).
     """
     if 200 <= status < 300:
         return "parse"

@@ -1,9 +1,10 @@
 """robots.txt as the fleet knows it: fetched once per authority, under the host's lease, shared.
 
 RFC 9309: 2xx is parsed, 4xx but 429 allows everything, 5xx and 429 forbid everything until a later
-look succeeds, redirects are followed up to five times across authorities, each under the lease of
-the host it leads to. A host that gives no answer at all fails for robots.txt as it would have for
-the page: nothing of it is fetched, and the attempt counts as the page's.
+look succeeds, unless a file was read in the last 30 days: then that one still holds. Redirects are
+followed up to five times across authorities, each under the lease of the host it leads to. A host
+that gives no answer at all fails for robots.txt as it would have for the page: nothing of it is
+fetched, and the attempt counts as the page's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from crawler.fetch.exchange import Exchange, FetchError, LeaseError
 from crawler.worker.hold import Hold, header
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 HOPS: Final = 5  # redirects followed (RFC 9309 2.3.1.2)
 REMEMBERED: Final = 20_000  # authorities in this worker's memory
-KEPT: Final = 86_400.0  # seconds a copy stays in Redis
+KEPT: Final = 172_800.0  # seconds a copy stays in Redis: a day longer than it is fresh, in case
 _NO_HOST: Final = frozenset({"failure", "neutral"})  # effects of reasons that mean: no answer
 _NO_VERDICT: Final = Verdict(HostState(), 0.0, "retry")  # beside a LeaseError: nothing happened
 BUSY: Final = 10.0  # seconds until a host that others keep busy is asked for again
@@ -70,6 +72,7 @@ class Copy(msgspec.Struct, frozen=True):
     body: bytes  # deflated; empty unless it is to be parsed
     expires: float  # unix seconds: look again after
     failures: int = 0  # looks in a row that found it unreachable
+    fetched: float = 0.0  # unix seconds: when the file was read; 0: there is none
 
 
 class RobotsBook:
@@ -180,7 +183,8 @@ def judge(answer: Answer, before: Copy | None, host_wait: float) -> Copy:
     """The copy that follows from an answer, or from one that could not be read.
 
     A file that was cut off on its way could lack the rule that matters: it is no answer. One cut at
-    the size limit is parsed, as the RFC has it.
+    the size limit is parsed, as the RFC has it. What is no answer leaves the last file that was
+    read in force, if that is not too long ago, and only says when to look again.
     """
     now, status = time.time(), answer.status if isinstance(answer, Exchange) else 0
     kind = policy.robots_decision(status)
@@ -189,10 +193,12 @@ def judge(answer: Answer, before: Copy | None, host_wait: float) -> Copy:
     if kind == "disallow" or not isinstance(answer, Exchange):
         failures = before.failures + 1 if before else 1
         wait = max(policy.robots_retry(failures, random.random()), host_wait)  # noqa: S311 - jitter
+        if before and before.kind == "parse" and now < before.fetched + policy.ROBOTS_LAST_GOOD:
+            return replace(before, expires=now + wait, failures=failures)
         return Copy("disallow", status, b"", now + wait, failures)
     body = answer.payload[: MAX_BODY + 1] if kind == "parse" else b""
     age = policy.cache_seconds(header(answer, "cache-control"))
-    return Copy(kind, status, zlib.compress(body, 6), now + age)
+    return Copy(kind, status, zlib.compress(body, 6), now + age, fetched=now)
 
 
 def read(copy: Copy) -> RobotsView:

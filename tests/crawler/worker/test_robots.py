@@ -10,6 +10,7 @@ import pytest
 
 from crawler.fetch.exchange import Exchange, FetchError
 from crawler.worker.robots import Copy, judge, read
+from frontier.policy import ROBOTS_LAST_GOOD
 
 
 def answer(status: int, body: bytes = b"", **headers: str) -> Exchange:
@@ -89,3 +90,39 @@ def test_an_unreadable_answer_forbids_everything() -> None:
 def test_a_file_cut_off_on_its_way_is_no_answer(cut: str, allowed: bool) -> None:
     view = read(judge(replace(answer(200, b"User-agent: *\n"), truncated=cut), None, 0.0))
     assert view.rules.verdict("comity", "/private").allowed is allowed
+
+
+@pytest.mark.parametrize("failure", [answer(503), answer(429), FetchError("bad-encoding", "")])
+def test_the_last_good_copy_holds_while_it_cannot_be_had(failure: Exchange | FetchError) -> None:
+    good, now = judge(answer(200, RULES), None, 0.0), time.time()
+    first = judge(failure, good, 0.0)
+    second = judge(failure, first, 0.0)
+    for copy in (first, second):
+        view = read(copy)
+        assert view.rules.verdict("comity", "/page").allowed
+        assert not view.rules.verdict("comity", "/private/x").allowed
+        assert view.wait == 0
+    assert (first.failures, second.failures) == (1, 2)
+    assert now + 2 <= first.expires < second.expires < now + 60  # looked at again soon
+    assert second.fetched == good.fetched
+    assert judge(answer(200, b""), second, 0.0).failures == 0
+
+
+def test_the_last_good_copy_holds_for_thirty_days() -> None:
+    good = judge(answer(200, RULES), None, 0.0)
+    almost = msgspec.structs.replace(good, fetched=good.fetched - ROBOTS_LAST_GOOD + 60)
+    over = msgspec.structs.replace(good, fetched=good.fetched - ROBOTS_LAST_GOOD - 60)
+    assert read(judge(answer(503), almost, 0.0)).rules.verdict("comity", "/page").allowed
+    assert not read(judge(answer(503), over, 0.0)).rules.verdict("comity", "/page").allowed
+
+
+@pytest.mark.parametrize("before", [judge(answer(404), None, 0.0), judge(answer(503), None, 0.0)])
+def test_only_a_file_that_was_read_is_a_good_copy(before: Copy) -> None:
+    assert not read(judge(answer(503), before, 0.0)).rules.verdict("comity", "/page").allowed
+
+
+def test_a_copy_of_an_older_version_is_read() -> None:
+    old = msgspec.msgpack.encode(
+        {"kind": "disallow", "status": 503, "body": b"", "expires": 1.0, "failures": 2}
+    )
+    assert msgspec.msgpack.decode(old, type=Copy).fetched == 0
