@@ -53,6 +53,7 @@ key                     type    written by                   what, and how long
 {g}:stats:<job>         hash    count                        what workers count: visits, bytes, errors
 {g}:workers             zset    beat                         workers by the end of their heartbeat, ms
 {g}:segments            hash    open_segment, stage, forget  segment -> {job, worker, staged, settled}
+{g}:segments:lost       zset    lose_segment                 segments whose pages were lost, by unix time; 3 days
 {g}:lock:<name>         string  lock, unlock                 a holder's token, with expiry
 ======================  ======  ===========================  ==========================================
 
@@ -70,6 +71,7 @@ META: Final = "{g}:meta"
 JOBS: Final = "{g}:jobs"
 WORKERS: Final = "{g}:workers"
 SEGMENTS: Final = "{g}:segments"
+LOST_SEGMENTS: Final = "{g}:segments:lost"
 
 
 def tag(partition: int) -> str:

@@ -6,7 +6,7 @@ import secrets
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +14,7 @@ from frontier import keys
 from frontier.driver import Driver, redact
 from frontier.model import FrontierError
 
+LOST_KEPT: Final = 3 * 86_400.0  # seconds: longer than any copy of a robots.txt
 RUNNABLE = "running"
 ENDED = ("paused", "completed", "failed")
 
@@ -227,6 +228,22 @@ class Registry:
     async def drop_segment(self, segment: str) -> None:
         """Forget a settled or requeued segment."""
         await self._driver.command("HDEL", keys.SEGMENTS, segment)
+
+    async def lose_segment(self, segment: str) -> None:
+        """Forget a segment whose pages are lost, and remember for some days that they are."""
+        now = time.time()
+        await self._driver.command("ZADD", keys.LOST_SEGMENTS, now, segment)
+        await self._driver.command("ZREMRANGEBYSCORE", keys.LOST_SEGMENTS, "-inf", now - LOST_KEPT)
+        await self.drop_segment(segment)
+
+    async def was_lost(self, segment: str) -> bool:
+        """Whether :meth:`lose_segment` was told of a segment."""
+        return await self._driver.command("ZSCORE", keys.LOST_SEGMENTS, segment) is not None
+
+    async def last_lost(self) -> str:
+        """The segment that was lost last; "" for none."""
+        found = await self._driver.command("ZRANGE", keys.LOST_SEGMENTS, -1, -1)
+        return found[0].decode() if found else ""
 
     async def segment(self, segment: str) -> SegmentRecord | None:
         """One segment; None once it is settled or requeued."""

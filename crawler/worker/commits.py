@@ -133,7 +133,7 @@ class Commits:
         if job.dedupe is not None:
             await job.dedupe.forget(name)
         await asyncio.to_thread(job.committer.discard, manifest)
-        await self._worker.frontier.registry.drop_segment(name)
+        await self._worker.frontier.registry.lose_segment(name)
 
     def _manifests(
         self, job: JobContext, names: Sequence[str]

@@ -33,6 +33,7 @@ class Recovery:
     def __init__(self, worker: Worker, spool: Path) -> None:
         self._worker = worker
         self._spool = spool
+        self._lost = ""  # the last segment that is known to be lost
 
     async def run(self) -> None:
         """One look at the disk, then one at the registry."""
@@ -100,6 +101,9 @@ class Recovery:
     async def _take_over(self) -> None:
         """Put back the unstaged segments of workers that are gone."""
         registry = self._worker.frontier.registry
+        if (lost := await registry.last_lost()) != self._lost:
+            self._lost = lost
+            self._worker.robots.forget()  # the rows of some files may have been in it
         segments = await registry.segments()
         if not segments:
             return
@@ -126,7 +130,7 @@ class Recovery:
         frontier = self._worker.frontier
         if await self._staged(job, name):
             return
-        again = await frontier.requeue(name, aborted=False)
+        again, lost = await frontier.requeue(name, aborted=False), True
         if again is None:
             if self._worker.commits.beyond_help(name, SegmentRecord(job.name, "", staged=True)):
                 return
@@ -134,6 +138,7 @@ class Recovery:
                 again = await frontier.requeue(name, aborted=True)
             else:
                 await frontier.settle(name, range(frontier.partitions))
+                lost = False
         if again:
             job.counts["refetched"] += again
             if job.dedupe is not None:
@@ -141,4 +146,7 @@ class Recovery:
             self._worker.log.warning(
                 "segment %s was lost: %d URLs will be fetched again", name, again
             )
-        await frontier.registry.drop_segment(name)
+        if lost:
+            await frontier.registry.lose_segment(name)
+        else:
+            await frontier.registry.drop_segment(name)

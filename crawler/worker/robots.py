@@ -73,6 +73,10 @@ class Copy(msgspec.Struct, frozen=True):
     expires: float  # unix seconds: look again after
     failures: int = 0  # looks in a row that found it unreachable
     fetched: float = 0.0  # unix seconds: when the file was read; 0: there is none
+    segment: str = ""  # that holds the row of the contact it is from, or may have lost it
+
+
+_Look = tuple[Answer, Verdict, str]  # what came, what follows for the host, segment of its row
 
 
 class RobotsBook:
@@ -93,10 +97,10 @@ class RobotsBook:
             return _aged(*known)
         blob = await self._worker.frontier.robots(url)
         copy = msgspec.msgpack.decode(blob, type=Copy) if blob else None
-        if copy is None or copy.expires <= time.time():
+        if copy is None or copy.expires <= time.time() or await self._lost(copy):
             attempts = attempts_before + 1
             robots_url = parse_url("/robots.txt", url.url)
-            answer, verdict = await self._fetch(robots_url, hold, attempts)
+            answer, verdict, segment = await self._fetch(robots_url, hold, attempts)
             if isinstance(answer, LeaseError) and not isinstance(answer, HostBusy):
                 return RobotsView(DISALLOW_ALL, wait=0.001)
             if isinstance(answer, FetchError) and policy.TABLE[answer.reason].effect in _NO_HOST:
@@ -104,7 +108,7 @@ class RobotsBook:
             if isinstance(answer, HostBusy) and answer.wait < BUSY:  # held by another: soon
                 return RobotsView(DISALLOW_ALL, wait=BUSY, reason="robots-unreachable")
             elsewhere = answer.wait if isinstance(answer, HostBusy) else 0.0
-            copy = judge(answer, copy, max(hold.wait, elsewhere))
+            copy = replace(judge(answer, copy, max(hold.wait, elsewhere)), segment=segment)
             kept = max(KEPT, copy.expires - time.time())
             await self._worker.frontier.put_robots(url, msgspec.msgpack.encode(copy), kept)
         view = read(copy)
@@ -113,13 +117,21 @@ class RobotsBook:
             self._views.popitem(last=False)
         return _aged(copy.expires, view)
 
-    async def _fetch(self, url: Url, hold: Hold, attempts: int) -> tuple[Answer, Verdict]:
-        """The answer at the end of the redirects, and what followed from it for its host."""
+    def forget(self) -> None:
+        """Read all copies anew: some may be from contacts whose rows were lost."""
+        self._views.clear()
+
+    async def _lost(self, copy: Copy) -> bool:
+        """Whether the row of the contact that a copy is from was lost with its worker's disk."""
+        return bool(copy.segment) and await self._worker.frontier.registry.was_lost(copy.segment)
+
+    async def _fetch(self, url: Url, hold: Hold, attempts: int) -> _Look:
+        """The answer at the end of the redirects, what followed for its host, and its segment."""
         for hop in range(HOPS + 1):
             if url.host == hold.lease.host:
-                answer, verdict = await self._contact(url, hold, attempts)
+                answer, verdict, segment = await self._contact(url, hold, attempts)
             else:
-                answer, verdict = await self._elsewhere(url, hold, attempts)
+                answer, verdict, segment = await self._elsewhere(url, hold, attempts)
             target = redirect_target(answer) if isinstance(answer, Exchange) else None
             if target is None or hop == HOPS:
                 break
@@ -127,16 +139,16 @@ class RobotsBook:
                 url = parse_url(target)
             except InvalidUrl:
                 break
-        return answer, verdict
+        return answer, verdict, segment
 
-    async def _contact(self, url: Url, hold: Hold, attempts: int) -> tuple[Answer, Verdict]:
+    async def _contact(self, url: Url, hold: Hold, attempts: int) -> _Look:
         """One request for a robots.txt under a lease of its host; its answer becomes a row."""
         visit = Visit(hold.job, url, CrawlRequest(url.url, kind="robots"), "robots")
         visit.stored.add_done_callback(self._noted)
         answer = await hold.contact(visit)
         if isinstance(answer, LeaseError):
             visit.stored.cancel()
-            return answer, _NO_VERDICT
+            return answer, _NO_VERDICT, ""
         try:
             verdict = await hold.judge(answer, attempts)
         except BaseException:
@@ -147,9 +159,11 @@ class RobotsBook:
         visit.decided.set_result(kept(answer) is not None)
         if kept(answer) is None:
             visit.stored.cancel()
-        return answer, verdict
+            return answer, verdict, ""
+        await asyncio.wait([visit.stored])
+        return answer, verdict, "" if visit.stored.exception() else visit.stored.result().segment
 
-    async def _elsewhere(self, url: Url, hold: Hold, attempts: int) -> tuple[Answer, Verdict]:
+    async def _elsewhere(self, url: Url, hold: Hold, attempts: int) -> _Look:
         """The same under a lease claimed for this one request; LeaseError: it stayed busy."""
         worker, deadline = self._worker, time.monotonic() + CLAIM_PATIENCE
         while True:
@@ -159,9 +173,9 @@ class RobotsBook:
             if lease is not None:
                 break
             if not worker.serves(hold.job):
-                return LeaseError("the worker or the job is stopping"), _NO_VERDICT
+                return LeaseError("the worker or the job is stopping"), _NO_VERDICT, ""
             if time.monotonic() + wait > deadline:
-                return HostBusy(f"{url.host} is busy", wait), _NO_VERDICT
+                return HostBusy(f"{url.host} is busy", wait), _NO_VERDICT, ""
             await asyncio.sleep(wait)
         other = Hold(worker, hold.job, lease)
         worker.holds.add(other)

@@ -197,6 +197,9 @@ async def check(fleet: Fleet) -> dict[str, Counter[str]]:
         with Corpus(str(fleet.out), job=state) as corpus:
             assert not list(corpus.verify())
             rows = [r for b in corpus.pages(("url", "page_id")) for r in b.to_pylist()]
+            robots = corpus.pages(("url", "warc_filename"), kind="robots")
+            recorded = {r["url"] for b in robots for r in b.to_pylist() if r["warc_filename"]}
+        assert recorded == {f"{site.url}robots.txt" for site in sites}
         assert max(Counter(row["page_id"] for row in rows).values()) == 1
         urls = [f"{s.url}{n}" for s in sites for n in range(10 if "77.9" in s.url else 3)]
         assert sorted(row["url"] for row in rows) == sorted(urls)

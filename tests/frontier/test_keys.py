@@ -48,6 +48,7 @@ async def test_keys_are_documented(frontier: Frontier) -> None:
     await registry.create_job("j", b"{}", credit=5)
     await registry.count("j", {"visits": 1})
     await registry.beat("w", 60)
+    await registry.lose_segment("gone")
     await registry.put_segment("s", SegmentRecord("j", "w"))
     await registry.lock("commit:j", "w", 60)
     await frontier.put_robots(url, b"copy", 60)

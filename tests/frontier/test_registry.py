@@ -112,3 +112,14 @@ async def test_counts_add_up(frontier: Frontier) -> None:
     await frontier.registry.count("j", {"visits": 2, "bytes": 10})
     await frontier.registry.count("j", {"visits": 1})
     assert await frontier.registry.counted("j") == {"visits": 3, "bytes": 10}
+
+
+async def test_lost_segments_are_remembered(frontier: Frontier) -> None:
+    registry = frontier.registry
+    assert (await registry.last_lost(), await registry.was_lost("a")) == ("", False)
+    for name in ("a", "b"):
+        await registry.put_segment(name, SegmentRecord("j", "w"))
+    await registry.lose_segment("a")
+    assert (await registry.last_lost(), await registry.was_lost("a")) == ("a", True)
+    assert not await registry.was_lost("b")
+    assert set(await registry.segments()) == {"b"}
