@@ -54,6 +54,8 @@ key                     type    written by                   what, and how long
 {g}:workers             zset    beat                         workers by the end of their heartbeat, ms
 {g}:segments            hash    open_segment, stage, forget  segment -> {job, worker, staged, settled}
 {g}:segments:lost       zset    lose_segment                 segments whose pages were lost, by unix time; 3 days
+{g}:blocks              hash    blocks.put                   target -> msgpack: who, when, why; until removed
+{g}:blocks:version      string  blocks.put, blocks.remove    grows with every change of it
 {g}:lock:<name>         string  lock, unlock                 a holder's token, with expiry
 ======================  ======  ===========================  ==========================================
 
@@ -70,6 +72,8 @@ SCHEMA: Final = "4"
 META: Final = "{g}:meta"
 JOBS: Final = "{g}:jobs"
 WORKERS: Final = "{g}:workers"
+BLOCKS: Final = "{g}:blocks"
+BLOCKS_VERSION: Final = "{g}:blocks:version"
 SEGMENTS: Final = "{g}:segments"
 LOST_SEGMENTS: Final = "{g}:segments:lost"
 

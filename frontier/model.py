@@ -24,6 +24,7 @@ REASONS: Final = frozenset(
         "robots-denied",  # a robots.txt rule forbids it
         "robots-unreachable",  # robots.txt could not be had: complete disallow (RFC 9309 2.3.1.4)
         "blocked-address",  # the host resolves to an address that is not globally routable
+        "opted-out",  # the operator's block list forbids it: its site asked for that
         "no-contact",  # a public host, met by a job that names no contact
         "redirect-limit",  # more redirect hops than the job allows
         "redirect-loop",  # a redirect to itself

@@ -66,6 +66,7 @@ TABLE: Final[dict[str, Rule]] = {
     "invalid-url": _NO_CONTACT,
     "robots-denied": _NO_CONTACT,
     "blocked-address": _NO_CONTACT,
+    "opted-out": _NO_CONTACT,
     "no-contact": _NO_CONTACT,
     "poison": _NO_CONTACT,
     "trap-depth": _NO_CONTACT,

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "fetch": "Fetch one page: robots verdict, headers, text, links, signals.",
     "corpus": "Look into a stored corpus.",
     "frontier": "Look into a frontier: what waits and why; check, move, rebuild it.",
+    "block": "Keep the whole fleet away from hosts, URLs or addresses, at once.",
     "config": "Show every setting and where its value came from.",
     "worker": "Join a fleet: serve every runnable job of a Redis.",
     "demo": "Crawl or serve the bundled web; no network needed.",

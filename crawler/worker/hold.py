@@ -58,6 +58,8 @@ class Hold:
             await asyncio.sleep(wait)
         if not self.worker.serves(self.job):
             return LeaseError("the worker or the job is stopping")
+        if block := self.worker.blocks.of(visit.url):
+            return FetchError("opted-out", f"{block.target} is on the block list: {block.why}")
         request = Request(
             visit.url.url,
             callback=self.worker.spider.parse_visit,

@@ -37,6 +37,8 @@ from crawler.worker.spilling import Spilling
 from crawler.worker.turn import renewed
 from crawler.worker.visit import Visit
 from dedupe.index import DedupeError, DedupeFull
+from frontier import blocks
+from frontier.blocks import BlockList
 from frontier.client import Added, Frontier
 from frontier.model import FrontierError, FrontierFull
 from storage.blob import StorageError, StorageFull
@@ -64,6 +66,8 @@ class Worker:
         self.running = True
         self.hopeless = ""  # why it cannot go on; ends the worker with an error
         self.holds: set[Hold] = set()  # hosts held now
+        self.blocks = BlockList()  # what must not be contacted, whoever wants it
+        self._blocks_version = 0
         self._only = only
         self.jobs = Jobs(frontier, only, self.log)
         self.segments = Segments(self, spool)
@@ -134,7 +138,7 @@ class Worker:
         self.spider, self.engine = spider, spider.crawler.engine
         try:
             await self.frontier.registry.beat(self.id, self._life)
-            await self.jobs.refresh()
+            await self._refresh()
         except (FrontierError, StorageError) as error:
             self.trouble(error)
         leasing = asyncio.create_task(self.leasing.run())
@@ -208,7 +212,7 @@ class Worker:
     async def _watch(self) -> None:
         await self.jobs.flush_counts()
         try:
-            await self.jobs.refresh(busy=self._busy)
+            await self._refresh()
         except StorageError as error:  # of one job; the others go on
             self.trouble(error)
         for job in list(self.jobs.contexts.values()):
@@ -218,6 +222,14 @@ class Worker:
                         await self.commits.tidy(job, age=0.0)
                 except StorageError as error:
                     self.trouble(error)
+
+    async def _refresh(self) -> None:
+        """The block list, without which no job is begun, then the jobs."""
+        version = await blocks.version(self.frontier.driver)
+        if version != self._blocks_version:
+            self.blocks = BlockList(await blocks.load(self.frontier.driver))
+            self._blocks_version = version
+        await self.jobs.refresh(busy=self._busy)
 
     def _busy(self) -> set[str]:
         """Jobs that this worker still holds something of."""

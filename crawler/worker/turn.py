@@ -95,6 +95,9 @@ class Turn:
         if request.reason == "internal-error" and request.attempts >= MISHAPS:
             await self._drop(leased, "internal-error")
             return True
+        if self.worker.blocks.of(url):
+            await self._drop(leased, "opted-out")
+            return True
         # A seed was not asked yet, and a resumed job may have become narrower.
         if request.kind == "page" and (reason := self.job.refuses(url, request.depth)):
             await self._drop(leased, reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from frontier import keys
+from frontier import blocks, keys
 from frontier.client import Frontier
 from frontier.model import CrawlRequest, HostState, Limits, UrlResult
 from frontier.registry import SegmentRecord
@@ -49,6 +49,7 @@ async def test_keys_are_documented(frontier: Frontier) -> None:
     await registry.count("j", {"visits": 1})
     await registry.beat("w", 60)
     await registry.lose_segment("gone")
+    await blocks.put(frontier.driver, [blocks.Block("b.example", "me", 1.0, "asked")])
     await registry.put_segment("s", SegmentRecord("j", "w"))
     await registry.lock("commit:j", "w", 60)
     await frontier.put_robots(url, b"copy", 60)

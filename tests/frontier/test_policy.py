@@ -72,6 +72,7 @@ ACTIONS = [
     *((reason, "drop", False) for reason in ("out-of-scope", "excluded", "too-deep", "poison")),
     *((reason, "drop", False) for reason in ("invalid-url", "redirect-limit", "redirect-loop")),
     *((reason, "drop", False) for reason in ("dns-nxdomain", "too-large", "bomb", "bad-encoding")),
+    ("opted-out", "drop", False),
     *((reason, "drop", False) for reason in ("trap-depth", "trap-repeats", "header-flood")),
     ("protocol-error", "retry drop drop drop", False),
     ("truncated", "retry retry drop drop", False),
