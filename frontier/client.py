@@ -126,7 +126,7 @@ class Frontier:
 
     def fingerprint(self, url: Url, visit: int = 1) -> str:
         """What the frontier knows a URL's visit by."""
-        return str(self._fingerprint(url.url if visit == 1 else f"{url.url} {visit}"))
+        return str(self._fingerprint(url.key if visit == 1 else f"{url.key} {visit}"))
 
     async def add(
         self, job: str, offers: Iterable[Offer], *, force: bool = False, limits: Limits = _LIMITS

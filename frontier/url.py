@@ -1,10 +1,10 @@
 """URLs: parse, canonicalise, and name what they belong to (host, registered domain, partition).
 
-One canonical form serves for fetching, for identity and for display, so that spellings which mean
-the same resource are one URL: WHATWG parsing and serialisation (ada), then what is safe everywhere
-(RFC 3986 6.2.2): upper-case percent triplets, unreserved octets decoded, no fragment, no userinfo,
-no trailing dot on the host. Nothing that a server may tell apart is touched: no path case, no
-query order, no trailing slash.
+A URL is fetched and shown in its canonical form, so that spellings which mean the same resource are
+one: WHATWG parsing and serialisation (ada), then what is safe everywhere (RFC 3986 6.2.2):
+upper-case percent triplets, unreserved octets decoded, no fragment, no userinfo, no trailing dot on
+the host. Nothing that a server may tell apart is touched: no path case, no query order, no trailing
+slash. Its key, by which it is known, also leaves out the parameters of ``frontier.tracking``.
 
 Pure but for two bounded caches keyed by origin and host name: a page links to few hosts many times.
 """
@@ -22,6 +22,8 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import ada_url
 import mmh3
 import tldextract
+
+from frontier.tracking import untracked
 
 MAX_LENGTH: Final = 8_192  # octets of a canonical URL; longer ones are traps or data in disguise
 MAX_HOSTNAME: Final = 253  # octets; DNS cannot hold more (RFC 1035 2.3.4)
@@ -63,7 +65,7 @@ class Url:
     @property
     def key(self) -> str:
         """The identity of the resource; what fingerprints and page ids are made of."""
-        return self.url
+        return untracked(self.url) if "?" in self.path else self.url
 
     @property
     def scheme(self) -> str:
@@ -110,25 +112,24 @@ def parse(url: str, base: str | None = None, *, max_length: int = MAX_LENGTH) ->
         url = url.partition("#")[0]  # text fragments may be long, and are dropped anyway
         if len(url) > max_length:
             raise InvalidUrl(f"longer than {max_length} octets")
-    href = _resolve(url, base)
-    if href.startswith("https://"):
-        start = 8
-    elif href.startswith("http://"):
-        start = 7
-    else:
-        raise InvalidUrl(f"scheme is {href.partition(':')[0]!r}, not http or https")
-    cut = href.find("#")
-    if cut >= 0:
-        href = href[:cut]
-    slash = href.find("/", start)
-    path = href[slash:]
+    origin, path = _split(url, base)
     if "%" in path:
         path = _canonical_escapes(path)
-    site = _site(href[:slash])
+    site = _site(origin)
     canonical = site.origin + path
     if len(canonical) > max_length:
         raise InvalidUrl(f"longer than {max_length} octets")
     return Url(canonical, path, site)
+
+
+def serialised(url: str, base: str | None = None) -> str:
+    """The WHATWG serialisation of an http(s) URL, less fragment and userinfo.
+
+    What :func:`parse` starts from: not yet canonical. Raises InvalidUrl.
+    """
+    origin, path = _split(url, base)
+    scheme, _, authority = origin.partition("://")
+    return f"{scheme}://{authority.rpartition('@')[2]}{path}"
 
 
 def fingerprint(key: str, secret: bytes) -> int:
@@ -155,6 +156,22 @@ def fingerprints(secret: bytes) -> Callable[[str], int]:
 def partition(domain: str, partitions: int) -> int:
     """The partition, 0 <= p < ``partitions``, of a registered domain; stable for ever (murmur3)."""
     return int(mmh3.hash(domain, signed=False)) % partitions
+
+
+def _split(url: str, base: str | None) -> tuple[str, str]:
+    """``scheme://[userinfo@]host[:port]``, and the path with the query."""
+    href = _resolve(url, base)
+    if href.startswith("https://"):
+        start = 8
+    elif href.startswith("http://"):
+        start = 7
+    else:
+        raise InvalidUrl(f"scheme is {href.partition(':')[0]!r}, not http or https")
+    cut = href.find("#")
+    if cut >= 0:
+        href = href[:cut]
+    slash = href.find("/", start)
+    return href[:slash], href[slash:]
 
 
 def _resolve(url: str, base: str | None) -> str:
@@ -269,9 +286,9 @@ def surt(url: Url) -> str:
     difference to the library: it starts from the canonical URL, so what WHATWG reads otherwise
     (backslashes, odd notations of addresses, non-ASCII hosts) follows WHATWG.
     """
-    www = _WWW.match(url.hostname)
-    labels = (url.hostname[www.end() :] if www else url.hostname).split(".")
-    host = ",".join(reversed([label for label in labels if label]))
+    name = url.hostname.replace("..", ".").strip(".")
+    www = _WWW.match(name)
+    host = ",".join(reversed((name[www.end() :] if www else name).split(".")))
     port = "" if url.port == _DEFAULT_PORTS[url.scheme] else f":{url.port}"
     path, _, query = url.path.partition("?")
     path = _surt_path(path)
@@ -281,7 +298,7 @@ def surt(url: Url) -> str:
 
 def _surt_path(path: str) -> str:
     kept: list[bytes] = []
-    for segment in _unescape_fully(path).split(b"/"):
+    for segment in _unescape_fully(path).split(b"/")[1:]:
         if segment == b".." and kept:
             kept.pop()
         elif segment != b".":

@@ -19,7 +19,7 @@ from dedupe.index import DedupeVerdict
 from dedupe.near import Signature
 from frontier.model import CrawlRequest
 from frontier.policy import reason_for_status
-from frontier.url import Url, parse
+from frontier.url import InvalidUrl, Url, parse
 from storage.table import page_id
 from storage.warc import RawExchange, RefersTo
 
@@ -57,6 +57,19 @@ def redirect_target(exchange: Exchange) -> str | None:
         return urljoin(exchange.url, found) if found else None
     except ValueError:  # an IPv6 literal that is none
         return found
+
+
+def respelled(url: Url, answer: Exchange | object) -> Url | None:
+    """Where an answer sends the same resource under another spelling, if that is what it does.
+
+    Such a redirect leads to no other URL: a tracking parameter is gone, or one has come.
+    """
+    target = redirect_target(answer) if isinstance(answer, Exchange) else None
+    try:
+        there = parse(target) if target else None
+    except InvalidUrl:
+        return None
+    return there if there and there.key == url.key and there != url else None
 
 
 def not_modified(exchange: Exchange, found: Findings) -> bool:

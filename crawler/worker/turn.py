@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from crawler.fetch.exchange import LeaseError
 from crawler.worker import rows
 from crawler.worker.hold import LONGEST_SLEEP, Hold
-from crawler.worker.visit import Visit, kept
+from crawler.worker.visit import Answer, Visit, kept
 from frontier.client import FencedSegment, StaleLease, boottime
 from frontier.model import FrontierError, Lease, LeasedUrl, UrlResult, Verdict
 from frontier.url import parse
@@ -25,10 +25,12 @@ from storage.segment import PageRecord
 if TYPE_CHECKING:
     from crawler.worker.jobs import JobContext
     from crawler.worker.process import Worker
+    from frontier.robots import Robots
 
 MISHAPS: Final = 3  # errors of ours in a row that end a URL
 POISON: Final = 3  # leases lost with a URL out before it is given up
 BACK_OFF: Final = 30.0  # seconds a host rests after an error of ours
+RESPELLED_SLEEP: Final = 60.0  # longest delay before a URL is asked for in another spelling
 
 
 class Turn:
@@ -120,19 +122,23 @@ class Turn:
         visit = Visit(
             self.job, url, request, request.kind, leased.fp, robots_rule=verdict.rule or ""
         )
-        return await self._contact(leased, visit)
+        return await self._contact(leased, visit, view.rules)
 
-    async def _contact(self, leased: LeasedUrl, visit: Visit) -> bool:
+    async def _contact(self, leased: LeasedUrl, visit: Visit, rules: Robots) -> bool:
         answer = await self.hold.contact(visit)
         if isinstance(answer, LeaseError):
             visit.decided.cancel()
             return False
         try:
-            verdict = await self.hold.judge(answer, leased.request.attempts + 1)
+            verdict = await self.hold.judge(answer, visit.request.attempts + 1)
         except BaseException:
             visit.decided.cancel()  # the spider waits for it
             raise
         self.worker.count(visit, answer)
+        again = self._respelled(visit, answer, rules)
+        if again is not None:
+            visit.decided.set_result(False)
+            return await self._contact(leased, again, rules)
         exchange = None if verdict.action == "retry" else kept(answer)
         visit.reason = verdict.reason
         visit.decided.set_result(exchange is not None)
@@ -142,8 +148,24 @@ class Turn:
         elif verdict.action == "retry":
             self._settle(leased, _retry(leased, verdict))
         else:
-            await self._drop(leased, verdict.reason, attempts=leased.request.attempts + 1)
+            await self._drop(leased, verdict.reason, attempts=visit.request.attempts + 1)
         return self.hold.wait <= LONGEST_SLEEP
+
+    def _respelled(self, visit: Visit, answer: Answer, rules: Robots) -> Visit | None:
+        """The same visit, where a redirect only spells its URL differently; None: go by the answer.
+
+        The frontier knows both spellings as one, so the other could never be fetched as a link.
+        """
+        url, request, spec = rows.respelled(visit.url, answer), visit.request, self.job.spec
+        if url is None or request.hops >= spec.max_hops or self.hold.wait > RESPELLED_SLEEP:
+            return None
+        verdict = rules.verdict(self.job.product, url.path)
+        if not verdict.allowed or self.job.refuses(url, request.depth):
+            return None
+        request = replace(
+            request, url=url.url, hops=request.hops + 1, attempts=request.attempts + 1
+        )
+        return Visit(self.job, url, request, request.kind, visit.fp, robots_rule=verdict.rule or "")
 
     async def _robots_failed(self, leased: LeasedUrl, verdict: Verdict) -> bool:
         """The host did not answer at all: the URL's own attempt would have failed alike."""
