@@ -10,6 +10,7 @@ from crawler.cli import COMMANDS, load
 from crawler.cli.reference import SECTIONS, rewritten
 from crawler.config import FIELDS
 from crawler.schema import shown
+from frontier.tracking import BY_OWNER
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -52,6 +53,12 @@ def test_every_command_option_and_argument_has_a_meaning(path: str, command: Any
     assert f"### `comity {path}`" in text
     for parameter in command.params:
         assert parameter.help, parameter.name
+
+
+@pytest.mark.parametrize("owner", BY_OWNER)
+def test_every_tracking_parameter_is_listed(owner: str) -> None:
+    names = " ".join(f"`{name}`" for name in BY_OWNER[owner].split())
+    assert f"| {owner} | {names} |" in (DOCS / "cli.md").read_text("utf-8")
 
 
 def test_every_flag_of_the_schema_is_an_option_of_some_command() -> None:

@@ -24,6 +24,8 @@ INTERRUPTED: Final = 130  # as shells number Ctrl-C
 COMMANDS: Final = {
     "crawl": "Crawl the web from URLs into WARC files and a table of pages.",
     "fetch": "Fetch one page: robots verdict, headers, text, links, signals.",
+    "robots": "Ask a robots.txt what it allows; nothing is fetched.",
+    "url": "Show what a URL is known by; nothing is fetched.",
     "corpus": "Look into a stored corpus.",
     "frontier": "Look into a frontier: what waits and why; check, move, rebuild it.",
     "block": "Keep the whole fleet away from hosts, URLs or addresses, at once.",
