@@ -249,6 +249,15 @@ class Frontier:
                 out[lease] = replace(lease, expires=sent + ttl) if code == "1" else None
         return out
 
+    async def begin(self, lease: Lease) -> bool:
+        """Say that the one URL of a lease, which was out on lost ones, is worked on from now.
+
+        Only then does its lease count as another loss, should it be lost too. False: it is.
+        """
+        args = [self.now, lease.host, lease.token]
+        [reply] = await self._run([("begin", keys.home(lease.partition), args)])
+        return bool(reply)
+
     async def report(
         self,
         lease: Lease,

@@ -107,7 +107,7 @@ class CrawlRequest(msgspec.Struct, frozen=True, gc=False):
     visit: int = 1  # 1 for the first fetch, +1 per recrawl
     via: str = ""  # the URL it was found on; empty for seeds
     attempts: int = 0  # contacts made so far
-    losses: int = 0  # leases that ended without a word while it was out
+    losses: int = 0  # leases that were lost while it was out; after the first, once it was begun
     priority: int = 2  # class: 0 seeds, redirects, retries; 1 sitemaps, shallow; 2 deep; 3 slow
     reason: str = ""  # why its last attempt failed; empty at first
     extra: str = ""  # the URL's own luggage (JSON by convention; no tab or line end; <= 64 KB)

@@ -66,6 +66,7 @@ class Worker:
         self.running = True
         self.hopeless = ""  # why it cannot go on; ends the worker with an error
         self.holds: set[Hold] = set()  # hosts held now
+        self.suspects = asyncio.Lock()  # held while a URL is out that may end this worker
         self.blocks = BlockList()  # what must not be contacted, whoever wants it
         self._blocks_version = 0
         self._only = only

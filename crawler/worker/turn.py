@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from frontier.robots import Robots
 
 MISHAPS: Final = 3  # errors of ours in a row that end a URL
-POISON: Final = 3  # leases lost with a URL out before it is given up
+POISON: Final = 3  # leases lost with a URL begun before it is given up
 BACK_OFF: Final = 30.0  # seconds a host rests after an error of ours
 RESPELLED_SLEEP: Final = 60.0  # longest delay before a URL is asked for in another spelling
 
@@ -48,6 +48,16 @@ class Turn:
 
     async def run(self) -> float | None:
         """Work the lease off; the seconds until the job's next host in this partition."""
+        losses = self.hold.lease.urls[0].request.losses if self.hold.lease.urls else 0
+        if losses < POISON - 1:
+            return await self._run(suspect=losses > 0)
+        # The next worker that ends must end by one URL alone, or innocent ones would be given up.
+        async with self.worker.suspects:
+            return await self._run(suspect=True)
+
+    async def _run(self, *, suspect: bool) -> float | None:
+        if suspect and not await self._begin():
+            return await self._give_back(0)
         paid = await self._pay()
         for leased in self.hold.lease.urls[:paid]:
             if self.hold.lost or not self.worker.serves(self.job):
@@ -66,6 +76,15 @@ class Turn:
                 )
                 break
         return await self._give_back(paid)
+
+    async def _begin(self) -> bool:
+        """Say that a URL that may have ended a worker is tried again."""
+        try:
+            self.hold.lost = self.hold.lost or not await self.worker.frontier.begin(self.hold.lease)
+        except FrontierError as error:
+            self.worker.trouble(error)
+            return False
+        return not self.hold.lost
 
     async def _pay(self) -> int:
         """Take pages from the job's budget, where it has one."""

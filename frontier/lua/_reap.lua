@@ -39,12 +39,15 @@ local function reap(most)
   local excused = back and tonumber(back) + longest / 2 or 0
   for _, host in ipairs(redis.call('ZRANGEBYSCORE', L, '-inf', ms(now), 'LIMIT', 0, most)) do
     local H, U = T .. ':h:' .. host, T .. ':u:' .. host
-    local h = redis.call('HMGET', H, 'j', 'x', 'd', 't')
+    local h = redis.call('HMGET', H, 'j', 'x', 'd', 't', 'go')
     local job, entries = h[1], split(redis.call('GET', U))
     local t = math.max(tonumber(h[4] or '0'), tonumber(h[2]) + tonumber(h[3] or '0'))
-    put_back(job, host, entries, tonumber(h[2]) <= excused and 0 or 1)
+    local guilty = tonumber(h[2]) > excused
+    -- A suspect comes alone, and has no part in the end of a worker that had not begun it.
+    if #entries == 1 and not h[5] and not string.match(entries[1], '^%d+\t0\t') then guilty = false end
+    put_back(job, host, entries, guilty and 1 or 0)
     redis.call('HSET', H, 't', ms(t))
-    redis.call('HDEL', H, 'k', 'j', 'w', 'x', 'n')
+    redis.call('HDEL', H, 'k', 'j', 'w', 'x', 'n', 'go')
     redis.call('DEL', U)
     redis.call('ZREM', L, host)
     expect(job, host, t)

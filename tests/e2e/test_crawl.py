@@ -56,8 +56,17 @@ def wait_for(
 def told(early: list[Early], lease: float) -> list[Early]:
     """Without those that a killed worker took along: a kill in the very moment of an answer leaves
     nobody who knows its Retry-After (docs/architecture.md). Even then the host is left alone until
-    the lease has run out."""
-    return [e for e in early if e.clock != "retry-after" or e.gap < lease - 0.5]
+    the lease has run out. First may come the robots.txt, where it was lost too, and then the page.
+    """
+    left, excused = [], set()
+    for e in early:
+        if e.clock == "retry-after" and e.gap >= lease - 0.5:
+            excused.add(e.key)
+        elif e.clock == "retry-after" and e.key in excused:
+            excused.remove(e.key)
+        else:
+            left.append(e)
+    return left
 
 
 def check_set(web: Web, out: Path) -> None:

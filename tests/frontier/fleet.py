@@ -258,6 +258,13 @@ class Fleet:
             if alive and held:
                 held.deadline = self.model.now + TTL
 
+    def begin(self, lease: Lease) -> None:
+        """A suspect is worked on from now."""
+        current = self.model.current(lease.host, lease.token)
+        assert self.do(self.frontier.begin(lease)) == current
+        if current:
+            self.model.held[lease.host].begun = True
+
     def report(
         self,
         worker: str,

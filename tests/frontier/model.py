@@ -22,6 +22,7 @@ class Held:
     token: int
     deadline: int  # ms
     urls: list[Key] = field(default_factory=list)
+    begun: bool = False  # its holder said so
 
 
 @dataclass
@@ -66,7 +67,8 @@ class Model:
                 lost = self.held.pop(host)
                 self.clock[host] = max(self.clock[host], lost.deadline + self.delay[host])
                 self.back(lost.urls)
-                self.losses.update(lost.urls)
+                alone = len(lost.urls) == 1 and not lost.begun
+                self.losses.update(k for k in lost.urls if not (alone and self.losses[k]))
 
     def back(self, keys: list[Key]) -> None:
         """URLs that were out are at rest again, somewhere in their queues."""

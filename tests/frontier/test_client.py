@@ -207,6 +207,30 @@ async def test_a_lost_lease_is_reaped_and_its_holder_is_fenced(frontier: Frontie
     assert (await frontier.stats(JOB)).leased == 1
 
 
+async def test_a_suspect_that_was_not_begun_has_no_part_in_a_loss(frontier: Frontier) -> None:
+    await add(frontier, "http://a.test/1")
+    for losses, begun in ((0, False), (1, False), (1, True), (2, False), (2, True), (3, False)):
+        held = (await lease(frontier))[0]
+        assert [u.request.losses for u in held.urls] == [losses]
+        if begun:
+            assert await frontier.begin(held)
+        later(frontier, 61)
+    await lease(frontier)
+    assert not await frontier.begin(held)
+
+
+async def test_a_url_that_was_begun_and_given_back_is_not_begun_again(frontier: Frontier) -> None:
+    await add(frontier, "http://a.test/1")
+    await lease(frontier)
+    later(frontier, 61)
+    held = (await lease(frontier))[0]
+    assert await frontier.begin(held)
+    await give_back(frontier, held, [])
+    assert [u.request.losses for u in (await lease(frontier))[0].urls] == [1]
+    later(frontier, 61)
+    assert [u.request.losses for u in (await lease(frontier))[0].urls] == [1]
+
+
 async def test_a_reaped_hosts_clock_runs_from_the_deadline(frontier: Frontier) -> None:
     await add(frontier, "http://a.test/1", "http://a.test/2")
     held = (await lease(frontier, urls=1))[0]

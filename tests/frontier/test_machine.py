@@ -143,6 +143,12 @@ class Machine(RuleBasedStateMachine):
         self.fleet.renew({self.pick(i)[1] for i in some})
 
     @precondition(lambda self: self.fleet.leases)
+    @rule(i=picks)
+    def suspect(self, i: int) -> None:
+        """The URL of a lease is worked on, and may end its worker."""
+        self.fleet.begin(self.pick(i)[1])
+
+    @precondition(lambda self: self.fleet.leases)
     @rule(
         i=picks,
         told=fates,
