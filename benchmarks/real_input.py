@@ -149,6 +149,7 @@ def _comity(targets: Sequence[Site], directory: Path, out: Path) -> Cost:
         *(site.url for site in targets),
         "--allow-private-networks",
         "--delay=0",
+        "--signals=ignore",  # as those that it is compared with
         f"--workers={WORKERS}",
         f"--out={out}",
         "--json",

@@ -208,8 +208,8 @@ def print_fetch(report: FetchReport, stream: TextIO) -> None:
     for name, value in (("language", r.lang), ("title", r.title)):
         if value:
             say.add_row(name, Text(printable(value)))
-    for source, value in r.signals:
-        say.add_row("signal", Text(printable(f"{source}: {value}")))
+    for line in _said(r):
+        say.add_row("signal", Text(printable(line)))
     if r.timings:
         steps = (f"{step} {seconds * 1000:.0f} ms" for step, seconds in r.timings.items())
         say.add_row("timings", ", ".join(steps))
@@ -218,6 +218,34 @@ def print_fetch(report: FetchReport, stream: TextIO) -> None:
     _section(console, "text", r.text.splitlines())
     links = [f"{link.url}  {link.rel}".rstrip() for link in r.links]
     _section(console, f"links ({len(links)})", links)
+
+
+def print_signals(report: FetchReport, follows: Mapping[str, str], stream: TextIO) -> None:
+    """Print what a page says of its use; ``follows``: signal in force -> what a job does."""
+    r = report
+    console = _console(stream)
+    head = Table.grid(padding=(0, 2))
+    head.add_column(style="dim", no_wrap=True)
+    head.add_column(overflow="fold")
+    head.add_row("url", Text(r.url))
+    head.add_row("robots", Text(_robots_line(r), "green" if r.robots.allowed else "bold red"))
+    if r.reason:
+        head.add_row("failed", Text(f"{r.reason} {r.detail}".strip(), "bold red"))
+    else:
+        head.add_row("signals", "" if r.signals else "none")
+    console.print(head)
+    _section(console, "says", _said(r))
+    force = [f"{_spelt(name, value)}  {follows[name]}" for name, value in r.in_force.items()]
+    _section(console, "in force, and what this job does", force)
+
+
+def _said(r: FetchReport) -> list[str]:
+    """Each line of the site's once, with where it stands."""
+    return list(dict.fromkeys(f"{s.source}: {s.raw}" for s in r.signals))
+
+
+def _spelt(name: str, value: str) -> str:
+    return f"{name}={value}" if value else name
 
 
 def _robots_line(r: FetchReport) -> str:

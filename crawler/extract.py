@@ -22,7 +22,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from crawler import content, signals
 from crawler.nesting import safe_length
-from crawler.signals import Signal
+from crawler.signals import AGENT, Statement
 from frontier.url import InvalidUrl, parse
 
 MAX_CHARS: Final = 10_000_000  # of a page that are parsed
@@ -74,13 +74,8 @@ class Extracted:
     links: tuple[Link, ...] = ()  # different ones, in order
     canonical: str = ""  # rel=canonical, as written; a hint for discovery
     meta_refresh: str = ""  # target of a meta refresh, as written
-    signals: tuple[Signal, ...] = ()  # what the page says about its use
+    signals: tuple[Statement, ...] = ()  # what the page says about its use
     limits: tuple[str, ...] = ()  # input-cut | nesting-cut | links-cut | text-plain
-
-    @property
-    def directives(self) -> frozenset[str]:
-        """Names of the signals in force: noindex, nofollow, noai, ..."""
-        return signals.directives(self.signals)
 
 
 def extract(
@@ -89,18 +84,19 @@ def extract(
     url: str,
     content_type: str | None = None,
     headers: Iterable[tuple[str, str]] = (),
+    agent: str = AGENT,
 ) -> Extracted:
     """What a decoded payload holds. ``url``: where it came from; ``headers``: the answer's.
 
-    ``content_type`` is the one among the headers unless given.
+    ``content_type`` is the one among the headers unless given; ``agent`` is our product token.
     """
     pairs = tuple(headers)
     if content_type is None:
         content_type = next((v for name, v in pairs if name.lower() == "content-type"), None)
-    stated = tuple(signals.from_headers(pairs))
+    stated = list(signals.from_headers(pairs, agent))
     declared = content.declared_type(content_type)
     detected = content.sniff(payload, declared)
-    page = _Page(url, stated)
+    page = _Page(url, agent, stated)
     if detected in content.HTML:
         page.read(*_decode(page, payload, content_type))
     elif detected.startswith("text/") and declared in {"", detected, content.OCTETS}:
@@ -123,7 +119,8 @@ class _Page:
     """A page while it is being read."""
 
     url: str
-    stated: tuple[Signal, ...]
+    agent: str
+    stated: list[Statement]
     charset: str = ""
     title: str = ""
     text: str | None = None
@@ -162,7 +159,7 @@ class _Page:
             links=tuple(self.links.values()),
             canonical=self.canonical,
             meta_refresh=self.refresh,
-            signals=self.stated,
+            signals=tuple(self.stated),
             limits=tuple(self.limits),
         )
 
@@ -198,7 +195,7 @@ class _Page:
     def _meta(self, attributes: dict[str, str | None]) -> None:
         value = attributes.get("content") or ""
         if name := attributes.get("name"):
-            self.stated += tuple(signals.from_meta(name, value))
+            self.stated.extend(signals.from_meta(name, value, self.agent))
         elif (attributes.get("http-equiv") or "").strip().lower() == "refresh":
             found = _REFRESH.match(value)
             target = next(filter(None, found.groups()), "") if found else ""

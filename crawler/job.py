@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from crawler import __version__
+from crawler.consent import Policies
 from crawler.schema import Shown, UsageError, read_toml, unknown_key, validate
 from crawler.units import parse_duration, parse_size, spell_duration
 
@@ -68,10 +69,15 @@ def _recrawl(value: object) -> object:
     return seconds
 
 
+def _signals(value: object) -> tuple[str, ...]:
+    return Policies.parse(value).spelt()
+
+
 Count = Annotated[int, BeforeValidator(_no_bool), Field(le=_MAX)]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(le=_MAX)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(le=10**18)]
 Recrawl = Annotated[float | Literal["off", "adaptive"], BeforeValidator(_recrawl)]
+Signals = Annotated[tuple[str, ...], BeforeValidator(_signals)]
 
 
 class JobSpec(BaseModel):
@@ -260,6 +266,12 @@ class JobSpec(BaseModel):
         default=False,
         description="Also contact addresses that are not globally routable: for tests and "
         "intranets only, as any page met could then point the crawler at your own services.",
+    )
+    signals: Annotated[Signals, Shown("--signals", "[NAME=]POLICY")] = Field(
+        default=("honour",),
+        description="What is done about what sites say of the use of their content: honour (no "
+        "page is kept, no link followed, against their word), flag (all is, with a note) or ignore "
+        "(without); for all signals, or for one, as noai=ignore.",
     )
     dedupe: Annotated[Literal["flag", "off"], Shown(metavar="KIND")] = Field(
         default="flag",

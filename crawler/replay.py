@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from crawler.consent import judge
 from crawler.extract import extract
 from crawler.fetch.exchange import Exchange
 from crawler.past import Row
@@ -57,7 +58,9 @@ def item(job: JobContext, row: Row, record: Record | None) -> PageItem | None:
     exchange = Exchange(row["url"], "", 0.0, 0.0, 0.0, b"", status, "", given, payload, None)
     made = PageItem(Visit(job, url, request, request.kind), exchange)
     if record is not None and request.kind == "page":
-        made.found.extracted = extract(payload, url=exchange.url, headers=given)
+        page = extract(payload, url=exchange.url, headers=given, agent=job.product)
+        made.found.extracted = page
+        made.found.consent = judge(page.signals, job.signals, now=0.0)  # of links: no robots.txt
         if job.dedupe is not None:
             made.found.duplicate = DedupeVerdict(row["duplicate_kind"] or "")
     return made

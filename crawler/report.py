@@ -98,6 +98,16 @@ class LinkReport:
 
 
 @dataclass(frozen=True, slots=True)
+class SignalReport:
+    """One statement about the use of a page."""
+
+    name: str  # the signal
+    value: str  # "" for a bare directive
+    source: str  # where it stood
+    raw: str  # as written
+
+
+@dataclass(frozen=True, slots=True)
 class FetchReport:
     """One page through the same path as a crawl's (``comity fetch``)."""
 
@@ -118,7 +128,8 @@ class FetchReport:
     title: str = ""
     text: str = ""  # main text
     links: tuple[LinkReport, ...] = ()
-    signals: tuple[tuple[str, str], ...] = ()  # (source, raw value)
+    signals: tuple[SignalReport, ...] = ()  # all that was said of its use
+    in_force: Mapping[str, str] = field(default_factory=dict)  # signal -> value: the strictest
     timings: Mapping[str, float] = field(default_factory=dict)  # step -> seconds
 
     @property

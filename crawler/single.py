@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import orjson
+
 from crawler.extract import Extracted, extract
 from crawler.job import JobSpec
-from crawler.report import FetchReport, LinkReport, RobotsReport, Summary
+from crawler.report import FetchReport, LinkReport, RobotsReport, SignalReport, Summary
 from frontier import robots
 from frontier.policy import robots_decision
 from frontier.url import InvalidUrl, Url, parse
@@ -29,6 +31,7 @@ SINGLE: Final[dict[str, Any]] = {
     "sitemaps": (),
     "include": (),
     "exclude": (),
+    "signals": ("flag",),  # it is shown and thrown away
 }
 _HINTS: Final = {
     "blocked-address": "its address is not globally routable; --allow-private-networks opens it",
@@ -78,6 +81,7 @@ def _robots(corpus: Corpus, url: Url, product: str) -> RobotsReport:
 def _answer(url: Url, row: dict[str, Any], record: Record, rules: RobotsReport) -> FetchReport:
     status_line, headers = _as_sent(record)
     page = extract(record.payload, url=url.url, headers=headers)
+    said = orjson.loads(row["signals"] or "{}")
     return FetchReport(
         url=url.url,
         robots=rules,
@@ -95,7 +99,8 @@ def _answer(url: Url, row: dict[str, Any], record: Record, rules: RobotsReport) 
         title=page.title,
         text=page.text or "",
         links=tuple(_links(page)),
-        signals=tuple((signal.source, signal.raw) for signal in page.signals),
+        signals=tuple(SignalReport(**statement) for statement in said.get("stated", ())),
+        in_force=said.get("in_force", {}),
         timings={"fetch": row["fetch_seconds"]},
     )
 

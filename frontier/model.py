@@ -66,6 +66,18 @@ REASONS: Final = frozenset(
         "http-429",
         "http-503",
         "http-5xx",
+        # the site's word on the use of its content: it was fetched, and not kept
+        "signal-noindex",
+        "signal-noarchive",
+        "signal-noai",
+        "signal-train-ai",
+        "signal-ai-use",
+        "signal-search",
+        "signal-bots",
+        "signal-tdm-reservation",
+        "signal-noimageai",
+        "signal-noimageindex",
+        "signal-nofollow",  # a link that was not followed
         # host state, for URLs that wait
         "retry-after",
         "breaker-open",

@@ -107,6 +107,18 @@ TABLE: Final[dict[str, Rule]] = {
     "http-429": Rule("throttle", attempts=None, wait=2.0, final="done"),
     "http-503": Rule("throttle", attempts=None, wait=2.0, final="done"),
     "http-5xx": Rule("failure", attempts=None, wait=2.0, final="done"),
+    # Said of the content, not of the host; the contact was judged by its answer.
+    "signal-noindex": _NO_CONTACT,
+    "signal-noarchive": _NO_CONTACT,
+    "signal-noai": _NO_CONTACT,
+    "signal-train-ai": _NO_CONTACT,
+    "signal-ai-use": _NO_CONTACT,
+    "signal-search": _NO_CONTACT,
+    "signal-bots": _NO_CONTACT,
+    "signal-tdm-reservation": _NO_CONTACT,
+    "signal-noimageai": _NO_CONTACT,
+    "signal-noimageindex": _NO_CONTACT,
+    "signal-nofollow": _NO_CONTACT,
 }
 
 _NAMED_STATUS: Final = frozenset({401, 403, 404, 410, 429, 451, 503})

@@ -43,6 +43,7 @@ PANELS = {
         "user_agent",
         "contact",
         "headers",
+        "signals",
         "dns_server",
         "allow_private_networks",
         "redis",

@@ -186,6 +186,7 @@ def _robots(sketch: Sketch) -> Sketch | None:
     for probe in kind.probes:
         node = sketch.attach(sketch.home, probe.path, document(sketch, probe.path), "robots-probe")
         node.allowed, node.allowed_others = probe.allowed, probe.allowed_others
+        node.signals = probe.signals
         sketch.home.descend(node)
     hub = None
     owner = sketch

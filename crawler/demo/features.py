@@ -57,6 +57,13 @@ _SIGNALS: Final = (  # meta robots, X-Robots-Tag, what applies to this crawler
     ("", "otherbot: noindex, nofollow", ()),  # another crawler is meant
     ("", "comity: noindex", ("noindex",)),
 )
+_USAGE: Final = (  # a header, what restricts this crawler
+    (("Content-Usage", "train-ai=n, search=y"), ("train-ai",)),
+    (("Content-Usage", "train-ai=y"), ()),
+    (("TDM-Reservation", "1"), ("tdm-reservation",)),
+    (("X-Robots-Tag", "unavailable_after: 25 Jun 2010 15:00:00 PST"), ("noindex",)),
+    (("X-Robots-Tag", "unavailable_after: 25 Jun 2090 15:00:00 PST"), ()),
+)
 _SIMILARITIES: Final = (0.97, 0.95, 0.92, 0.9, 0.87, 0.85, 0.82, 0.8, 0.77, 0.75, 0.7, 0.6, 0.5)
 _DUPLICATE_WORDS: Final = 420
 _SPACED: Final = ("en", "de", "fr", "ru", "el", "ar")
@@ -76,6 +83,8 @@ def apply(scene: Scene) -> None:
         _leaves(scene)
         _near_duplicates(scene)
     _decorations(scene)
+    for _ in range(scene.copies):
+        _usage(scene)
 
 
 def _hosts_with_a_role(scene: Scene) -> None:
@@ -171,6 +180,13 @@ def _signals(scene: Scene) -> None:
             hang(sketch, node, "below-nofollow")
     sketch, parent = scene.spot()
     hang(sketch, parent, "rel-nofollow", rel="nofollow")
+
+
+def _usage(scene: Scene) -> None:
+    """Preferences and dates in headers; last, so that all else is placed as it was without them."""
+    for header, signals in _USAGE:
+        _, node = scene.add("signal")
+        node.answer, node.signals = Answer(headers=(header,)), signals
 
 
 def _sitemaps(scene: Scene) -> None:

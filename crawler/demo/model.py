@@ -114,7 +114,7 @@ class Page:
     answer: Answer = field(default_factory=Answer)
     allowed: bool = True  # by robots.txt, to the product token of this project
     allowed_others: bool = True  # by robots.txt, to any other crawler
-    signals: tuple[str, ...] = ()  # usage signals that apply to it, e.g. noindex
+    signals: tuple[str, ...] = ()  # usage signals that restrict it, e.g. noindex
 
     @property
     def nofollow(self) -> bool:

@@ -22,7 +22,7 @@ class Policy:
     depth: int | None = 6  # links from a seed; None: no limit (then traps must be 0)
     scope: str = "any"  # one of SCOPES, relative to the seeds
     traps: int = 1  # 1: endless parts are crawled to the depth limit; 0: recognised and left
-    signals: str = "ignore"  # ignore | honour: nofollow, on pages and on links
+    signals: str = "ignore"  # ignore | honour: nofollow on pages and on links, noindex and the like
     sitemaps: int = 0  # 0: none; 1: those that robots.txt lists; 2: /sitemap.xml of any host too
     clocks: tuple[str, ...] = ("host",)  # what the judge holds the delay against, of CLOCKS
     max_wait: float = 300.0  # seconds; a host blocked for longer is left unreached

@@ -19,6 +19,7 @@ class Probe:
     path: str  # canonical
     allowed: bool  # to this project's product token
     allowed_others: bool  # to any other agent
+    signals: tuple[str, ...] = ()  # what usage lines say of it to this project's product token
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +71,15 @@ KINDS: Final[tuple[RobotsKind, ...]] = (
     ),
     RobotsKind(
         "groups",  # groups of one agent merge; a longer token is another agent
-        "User-agent: comitybot\nDisallow: /\n\nUser-agent: comity\nDisallow: /first/\n\n"
-        "User-agent: *\nDisallow: /others/\n\nUser-agent: other\nUser-agent: comity\n"
-        "Disallow: /second/\n",
+        "User-agent: comitybot\nDisallow: /\n\nUser-agent: comity\nDisallow: /first/\n"
+        "Content-Signal: search=yes\nContent-Usage: search=y\n"
+        "Content-Usage: /others/ train-ai=n\n\n"
+        "User-agent: *\nDisallow: /others/\nContent-Signal: ai-train=no\n\n"
+        "User-agent: other\nUser-agent: comity\nDisallow: /second/\n",
         probes=(
             Probe("/first/a.html", False, True),
             Probe("/second/a.html", False, True),
-            Probe("/others/a.html", True, False),
+            Probe("/others/a.html", True, False, ("train-ai",)),
         ),
         weight=4,
     ),

@@ -30,6 +30,9 @@ from crawler.demo.model import (
 from crawler.demo.policy import Policy
 
 _SITEMAP_DEPTH = 1
+# What forbids to keep a page, when it is honoured. All but nofollow, and noimageai of what is no
+# image, as no page of the web is.
+_WITHHOLDS = ("noindex", "noarchive", "noai", "train-ai", "tdm-reservation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +167,16 @@ class _Walk:
             entry |= {"times_max": attempts}
         if page.signals:
             entry["signals"] = list(page.signals)
+            entry |= self._withheld(page)
         if page.kind == "page" and isinstance(page.content, Document) and answer.status == 200:
             entry["text"] = page.content.text.identity
         return entry
+
+    def _withheld(self, page: Page) -> dict[str, str]:
+        forbidden = [name for name in _WITHHOLDS if name in page.signals]
+        if self.policy.signals == "ignore" or not forbidden or page.kind != "page":
+            return {}
+        return {"withheld": f"signal-{forbidden[0]}"}
 
     def _found_on(self, step: _Step, page: Page) -> Iterator[_Step]:
         answer = page.answer
@@ -200,12 +210,13 @@ def truth(web: Web, policy: Policy, port: int) -> dict[str, Any]:
 
     - ``must``: URL -> final ``status``, how many ``times`` it is requested (``times_min`` and
       ``times_max`` where that is the crawler's to choose), row ``kind``, ``feature``, ``depth``,
-      ``signals``, and ``text``: equal for pages with equal main text;
+      ``signals``, ``withheld`` (the reason, where these forbid to keep it) and ``text``: equal for
+      pages with equal main text;
     - ``must_not``: URLs that exist, or are linked to, and must not be requested;
     - ``denied``: URLs of the web that robots.txt denies to the policy's agent, whatever its scope;
     - ``may``, ``may_prefixes``: URLs that may be requested or not;
     - ``dropped``, ``unreached``: URL -> reason code;
-    - ``pages``: how many of ``must`` are pages that end with status 200;
+    - ``pages``: how many of ``must`` are pages that end with status 200 and may be kept;
     - ``near_duplicates``: [URL, URL, true Jaccard similarity of word 5-grams];
     - ``mirrors``: [URL, URL] with equal payloads on two hosts;
     - ``hosts``: host -> ``address``, ``domain``, ``crawl_delay``, ``robots`` (kind),
@@ -220,7 +231,7 @@ def truth(web: Web, policy: Policy, port: int) -> dict[str, Any]:
     return {
         "policy": policy.as_json(),
         "seeds": [walk.url(seed) for seed in seeds],
-        "pages": sum(e["kind"] == "page" and e["status"] == 200 for e in walk.must.values()),
+        "pages": sum(_kept(entry) for entry in walk.must.values()),
         "must": walk.must,
         "must_not": sorted(_must_not(walk)),
         "denied": sorted(_denied(walk)),
@@ -232,6 +243,10 @@ def truth(web: Web, policy: Policy, port: int) -> dict[str, Any]:
         "mirrors": _mirrors(walk),
         "hosts": {_authority(h.name, port): _host(walk, h) for h in web.hosts.values()},
     }
+
+
+def _kept(entry: dict[str, Any]) -> bool:
+    return entry["kind"] == "page" and entry["status"] == 200 and "withheld" not in entry
 
 
 def _seed(web: Web, text: str, port: int) -> Link:

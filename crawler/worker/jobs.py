@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from crawler.bounds import limits, politeness
+from crawler.consent import Policies
 from crawler.identity import is_public_host
 from crawler.job import JobSpec
 from crawler.recrawl import Schedule, schedule
@@ -53,6 +54,7 @@ class JobContext:
     links: Links  # its way into the frontier
     spiller: Spiller  # moves what Redis has no room for
     schedule: Schedule | None = None  # None: every URL is visited once
+    signals: Policies = field(default_factory=Policies)  # what is done about what sites say
     state: str = "running"  # last seen in the registry
     paying: asyncio.Lock = field(default_factory=asyncio.Lock)  # one credit request at a time
     counts: Counter[str] = field(default_factory=Counter)  # not yet added to the registry's
@@ -126,6 +128,7 @@ async def make_context(frontier: Frontier, record: JobRecord) -> JobContext:
         ),
         counts=counts,
         schedule=schedule(spec),
+        signals=Policies.parse(spec.signals),
     )
 
 

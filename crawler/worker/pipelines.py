@@ -8,10 +8,13 @@ the worker.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from crawler.consent import judge
 from crawler.extract import Extracted, extract
 from crawler.recrawl import Before
+from crawler.signals import from_headers, from_robots_txt
 from crawler.sitemap import parse_sitemap
 from crawler.traps import endless
 from crawler.worker import rows
@@ -22,6 +25,7 @@ from dedupe.exact import digest, text_digest
 from dedupe.index import DedupeError, Document
 from dedupe.near import signature
 from frontier.model import CrawlRequest, UrlResult
+from frontier.policy import reason_for_status
 from frontier.url import InvalidUrl, parse
 from storage.segment import PageRecord
 
@@ -59,7 +63,38 @@ class ExtractPipeline(_Pipeline):
             return item
         found.digest = digest(exchange.payload)
         if item.visit.kind == "page":
-            found.extracted = extract(exchange.payload, url=exchange.url, headers=exchange.headers)
+            found.extracted = extract(
+                exchange.payload,
+                url=exchange.url,
+                headers=exchange.headers,
+                agent=item.visit.job.product,
+            )
+        return item
+
+
+class ConsentPipeline(_Pipeline):
+    """What the site says about the use of a page, and what the job makes of it."""
+
+    def process_item(self, item: PageItem) -> PageItem:
+        """Fill in ``consent``; take away what must not be kept.
+
+        robots.txt and sitemaps are written for crawlers: nothing is withheld of them.
+        """
+        visit, exchange, found = item.visit, item.exchange, item.found
+        if visit.kind != "page":
+            return item
+        job, page = visit.job, found.extracted
+        said = list(from_robots_txt(visit.usage, visit.url.path))
+        said.extend(page.signals if page else from_headers(exchange.headers, job.product))
+        image = page is not None and (page.mime_detected or page.mime_type).startswith("image/")
+        found.consent = judge(said, job.signals, now=exchange.started, image=image)
+        if withheld := found.consent.withheld:
+            visit.withheld = True
+            if exchange.status not in rows.REDIRECTS and not reason_for_status(exchange.status):
+                visit.reason = visit.reason or withheld
+            found.digest = ""
+            if page is not None:
+                found.extracted = replace(page, title="", text=None, lang="")
         return item
 
 
@@ -123,12 +158,17 @@ class Outlinks:
         self._offer(item, target, base, like)
 
     def _page(self, item: PageItem, page: Extracted) -> None:
-        if page.meta_refresh:
+        job, all_left = item.visit.job, item.found.consent.nofollow
+        if page.meta_refresh and not all_left:
             self._redirect(item, page.meta_refresh, page.base)
         depth = item.visit.request.depth + 1
         sent = CrawlRequest("", depth, priority=1 if depth < DEEP else 2)
+        heeded = job.signals.of("nofollow") == "honour"
         for link in page.links:
-            self._offer(item, link.url, page.base, sent)
+            if all_left or (heeded and link.nofollow):
+                job.counts["skipped:signal-nofollow"] += 1
+            else:
+                self._offer(item, link.url, page.base, sent)
 
     def _sitemap(self, item: PageItem) -> None:
         nested = item.visit.request.hops + 1  # index in index in index has an end
@@ -190,7 +230,7 @@ class StorePipeline(_Pipeline):
         job = visit.job
         partition = self.worker.frontier.place(visit.url)[0]
         row = rows.answered(job, visit, exchange, found, visit.reason)
-        raw = rows.raw_exchange(exchange, found)
+        raw = rows.raw_exchange(visit, exchange, found)
         record = PageRecord(row, visit.fp, partition, raw, found.outlinks)
         segment = await self.worker.segments.append(job, record)
         count_page(job, item)

@@ -9,6 +9,7 @@ from urllib.parse import urljoin
 
 import orjson
 
+from crawler.consent import SILENCE, Consent
 from crawler.extract import Extracted
 from crawler.fetch.exchange import Exchange
 from crawler.recrawl import Before, Seen, outcome, validators
@@ -36,11 +37,14 @@ class Findings:
     duplicate: DedupeVerdict | None = None  # None: not looked for
     outlinks: list[tuple[Any, ...]] = field(default_factory=list)  # those first met here, packed
     before: Before | None = None  # what the last visit left; None: this is the first
+    consent: Consent = SILENCE  # what the site says about the use of the content
 
 
 def is_page(visit: Visit, exchange: Exchange | object) -> bool:
-    """Whether a visit is a page in the sense of budgets and summaries: kind page, status 200."""
-    return visit.kind == "page" and isinstance(exchange, Exchange) and exchange.status == 200
+    """Whether a visit is a page in the sense of budgets and summaries: of kind page, with status
+    200, its content kept."""
+    answered = isinstance(exchange, Exchange) and exchange.status == 200
+    return visit.kind == "page" and answered and not visit.withheld
 
 
 def redirect_target(exchange: Exchange) -> str | None:
@@ -125,7 +129,7 @@ def answered(
         "fetch_ip": exchange.ip,
         "fetch_seconds": exchange.seconds,
         "attempts": visit.request.attempts + 1,
-        "content_digest": found.digest,
+        "content_digest": found.digest or None,
         "content_truncated": exchange.truncated,
         "redirect_to": redirect_target(exchange),
         "robots": visit.robots_rule or None,
@@ -142,8 +146,9 @@ def answered(
             "title": page.title or None,
             "text": page.text or None,
             "lang": page.lang or None,
-            "signals": orjson.dumps(page.signals).decode() if page.signals else None,
         }
+    if said := found.consent.record():
+        row["signals"] = orjson.dumps(said).decode()
     if found.signature is not None:
         row["minhash"] = found.signature.packed
     if found.duplicate is not None and found.duplicate.kind:
@@ -169,7 +174,8 @@ def _for_the_next(
         redirect_target(exchange) or "",
         conditional=not_modified(exchange, found),
     )
-    etag, modified = validators(exchange.headers) if exchange.status in (200, 304) else ("", "")
+    lasting = exchange.status in (200, 304) and not visit.withheld
+    etag, modified = validators(exchange.headers) if lasting else ("", "")
     row: dict[str, Any] = {
         "etag": etag or None,
         "last_modified": modified or None,
@@ -195,8 +201,10 @@ def _interval(job: JobContext, before: Before | None, seen: Seen) -> float | Non
     return job.schedule.next(outcome(before, seen), before.interval if before else 0.0)
 
 
-def raw_exchange(exchange: Exchange, found: Findings) -> RawExchange:
-    """What goes into the WARC: of a 304, a revisit record of what it stands for."""
+def raw_exchange(visit: Visit, exchange: Exchange, found: Findings) -> RawExchange | None:
+    """What goes into the WARC: of a 304, a revisit record of what it stands for; None: nothing."""
+    if visit.withheld:
+        return None
     refers_to, before = None, found.before
     if before is not None and not_modified(exchange, found):
         refers_to = RefersTo(exchange.url, before.fetched, not_modified=True)

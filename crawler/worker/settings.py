@@ -29,6 +29,7 @@ def scrapy_settings(settings: Settings) -> dict[str, Any]:
         "EXTENSIONS_BASE": {},
         "ITEM_PIPELINES": {
             "crawler.worker.pipelines.ExtractPipeline": 100,
+            "crawler.worker.pipelines.ConsentPipeline": 150,
             "crawler.worker.pipelines.DedupePipeline": 200,
             "crawler.worker.pipelines.LinksPipeline": 300,
             "crawler.worker.pipelines.StorePipeline": 400,

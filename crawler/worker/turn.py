@@ -41,7 +41,7 @@ class Turn:
         self.job = job
         self.hold = Hold(worker, job, lease)
         self._visits: list[tuple[LeasedUrl, asyncio.Future[UrlResult]]] = []
-        self._spent = 0  # pages that count against the job's budget
+        self._pages: list[Visit] = []  # may count against the job's budget
         self.unpaid = False  # the budget was used up
         self._refunds = 0  # of the budget, when pages were taken from it
         self._reporting = asyncio.Lock()
@@ -144,6 +144,7 @@ class Turn:
         return await self._contact(leased, visit, view.rules)
 
     async def _contact(self, leased: LeasedUrl, visit: Visit, rules: Robots) -> bool:
+        visit.usage = rules.usage_for(self.job.product)
         answer = await self.hold.contact(visit)
         if isinstance(answer, LeaseError):
             visit.decided.cancel()
@@ -163,7 +164,8 @@ class Turn:
         visit.decided.set_result(exchange is not None)
         if exchange is not None:
             self._visits.append((leased, visit.stored))
-            self._spent += rows.is_page(visit, exchange)
+            if rows.is_page(visit, exchange):
+                self._pages.append(visit)
         elif verdict.action == "retry":
             self._settle(leased, _retry(leased, verdict))
         else:
@@ -229,10 +231,9 @@ class Turn:
         pending = [stored for _, stored in self._visits if not stored.done()]
         if pending:
             await asyncio.wait(pending)
-        if self.job.budgeted and paid > self._spent and not self.hold.lost:
-            await self._credit(
-                self._spent - paid, self._refunds
-            )  # while the lease shows that we had it
+        spent = sum(not visit.withheld for visit in self._pages)
+        if self.job.budgeted and paid > spent and not self.hold.lost:
+            await self._credit(spent - paid, self._refunds)  # while the lease shows that we had it
         async with self._reporting:
             return await self._report(list(self._visits), free=True)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from crawler.fetch.exchange import Exchange, FetchError, LeaseError
 from crawler.worker.jobs import JobContext
 from frontier.model import CrawlRequest, UrlResult
+from frontier.robots import UsageLine
 from frontier.url import Url
 
 Answer = Exchange | FetchError | LeaseError
@@ -39,8 +40,10 @@ class Visit:
     kind: str  # page | sitemap | robots
     fp: str = ""  # the frontier's id; empty for robots.txt, which no queue holds
     robots_rule: str = ""  # the robots.txt rule that let it pass
+    usage: tuple[UsageLine, ...] = ()  # what that robots.txt says to us about the use of content
     answer: asyncio.Future[Answer] = field(default_factory=_future)
     reason: str = ""  # with an answer that is kept and yet no success: why
+    withheld: bool = False  # a signal that the job honours forbids to keep the content
     decided: asyncio.Future[bool] = field(default_factory=_future)  # keep the answer?
     stored: asyncio.Future[UrlResult] = field(default_factory=_future)
 

@@ -11,6 +11,7 @@ from crawler.report import (
     LinkReport,
     Progress,
     RobotsReport,
+    SignalReport,
     Summary,
 )
 
@@ -140,7 +141,7 @@ def test_a_fetch_is_told_without_trusting_the_page() -> None:
         title="[bold]\x1b[31mred",
         text="One\n\x1b[2JTwo",
         links=(LinkReport("https://example.org/a", "nofollow"),),
-        signals=(("meta robots", "noai"),),
+        signals=(SignalReport("noai", "", "meta robots", "noai"),),
         timings={"total": 0.25},
     )
     stream = io.StringIO()

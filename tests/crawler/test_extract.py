@@ -161,7 +161,7 @@ def test_headers_give_type_and_signals() -> None:
         headers=[("content-type", "Text/HTML; charset=ascii"), ("X-Robots-Tag", "noindex")],
     )
     assert (found.mime_type, found.title) == ("text/html", "x")
-    assert found.directives == {"noindex"}
+    assert [signal.name for signal in found.signals] == ["noindex"]
 
 
 def test_plain_text() -> None:

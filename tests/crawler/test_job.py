@@ -29,6 +29,9 @@ class TestLoading:
                 delay = 2
                 [headers]
                 Accept-Language = "en"
+                [signals]
+                default = "flag"
+                noai = "honour"
                 """,
             )
         )
@@ -38,10 +41,15 @@ class TestLoading:
         assert job.size_limit == 2 * 1024**3
         assert job.delay == 2.0
         assert job.headers == {"Accept-Language": "en"}
+        assert job.signals == ("flag", "noai=honour")
+        assert JobSpec.model_validate_json(job.model_dump_json()) == job
 
     @pytest.mark.parametrize(
         ("text", "message"),
         [
+            ("signals = 'obey'", "signals: should be honour, flag or ignore, not 'obey'"),
+            ("[signals]\nnoia = 'flag'", "signals: no signal 'noia'; did you mean 'noai'?"),
+            ("signals = 5", "signals: should be text or a table, not 5"),
             ("max_page = 5", "unknown key 'max_page'; did you mean 'max_pages'?"),
             ("max-pages = 5", "unknown key 'max-pages'; did you mean 'max_pages'?"),
             ("[job]\nname = 'x'", "unknown key 'job'"),

@@ -44,12 +44,12 @@ class Web:
         """What has been requested so far."""
         return read(self.log)
 
-    def options(self) -> list[str]:
-        """What every crawl of it needs."""
+    def options(self, signals: str = "ignore") -> list[str]:
+        """What every crawl of it needs; its ground truth, too, ignores signals by default."""
         return [
             *self.at.seeds,
             *("--dns-server", self.at.dns, "--allow-private-networks", "--scope", "any"),
-            *("--delay", str(DELAY), "--max-depth", "6"),
+            *("--delay", str(DELAY), "--max-depth", "6", "--signals", signals),
         ]
 
 

@@ -74,6 +74,7 @@ ACTIONS = [
     *((reason, "drop", False) for reason in ("dns-nxdomain", "too-large", "bomb", "bad-encoding")),
     ("opted-out", "drop", False),
     *((reason, "drop", False) for reason in ("trap-depth", "trap-repeats", "header-flood")),
+    *((reason, "drop", False) for reason in sorted(REASONS) if reason.startswith("signal-")),
     ("protocol-error", "retry drop drop drop", False),
     ("truncated", "retry retry drop drop", False),
     ("internal-error", "retry retry drop drop", False),

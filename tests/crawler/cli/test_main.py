@@ -72,6 +72,10 @@ MISTAKES = {
     "not a duration": (["crawl", "a.test", "--time-limit", "nan"], "--time-limit: not a finite"),
     "unknown scope": (["crawl", "a.test", "--scope", "all"], "--scope: should be 'host', 'domain'"),
     "bad pattern": (["crawl", "a.test", "--include", "re:("], "--include: not a regular"),
+    "unknown signal": (
+        ["signals", "a.test", "--signals", "noia=flag"],
+        "--signals: no signal 'noia'; did you mean 'noai'?",
+    ),
     "bad header": (
         ["crawl", "a.test", "--header", "no colon"],
         "--header: not 'Name: value': 'no colon'",

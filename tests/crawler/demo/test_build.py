@@ -18,8 +18,8 @@ from tests.crawler.demo.resolving import resolve
 
 PORT = 8123
 GOLDEN = {
-    (7, "small"): "80d09852fcdd321b26e116baca5cb0d7d02308be088c35664caab1efe5553e7e",
-    (1, "default"): "6d6820cb4ef666ba60a4a35e72661461fb22915315cc53998dbb26211bd98c62",
+    (7, "small"): "1075b8235ffa93d25ae2490eea300e35ab8009ddc27eebf3982ad72d88711e6e",
+    (1, "default"): "0464808eb62429fb2287da8140340c70c97893dc10deb30f71b829c0e7e0e082",
 }
 
 

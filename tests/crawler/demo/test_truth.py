@@ -199,6 +199,16 @@ def test_honoured_signals_leave_out_what_lies_below() -> None:
     assert not honoured.keys() - ignored.keys()
 
 
+def test_honoured_signals_say_what_may_be_kept() -> None:
+    ignored, honoured = counts("signals=ignore"), counts("signals=honour")
+    withheld = {u: e["withheld"] for u, e in honoured["must"].items() if "withheld" in e}
+    reasons = {"noindex", "noarchive", "noai", "train-ai", "tdm-reservation"}
+    assert set(withheld.values()) == {f"signal-{name}" for name in reasons}
+    assert not any("withheld" in entry for entry in ignored["must"].values())
+    pages = sum(e["kind"] == "page" and e["status"] == 200 for e in honoured["must"].values())
+    assert honoured["pages"] == pages - len(withheld)
+
+
 def test_sitemaps_add_their_pages() -> None:
     none, listed, known = (counts(f"sitemaps={n}")["must"] for n in (0, 1, 2))
     assert none.keys() < listed.keys() < known.keys()
