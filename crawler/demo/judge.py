@@ -1,8 +1,10 @@
 """Judges a crawl by the demo server's log against the ground truth. Pure.
 
-Politeness is measured between the end of one request and the start of the next, robots.txt requests
-included. The server stamps ``start`` after the client began and ``end`` before the client was done,
-so a gap seen here is at least the one that the client left: the tolerance covers clock steps only.
+A host's delay is measured between the end of one request and the start of the next, robots.txt
+requests included. The server stamps ``start`` after the client began and ``end`` before the client
+was done, so a gap seen here is at least the one that the client left: the tolerance covers clock
+steps only. Clocks that hosts share run from start to start, and of two starts the server may be
+late to see the first one.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any, Final
 from crawler.demo.log import Entry, entries
 
 TOLERANCE: Final = 0.001  # seconds; both ends read the same clock of the same machine
+STALL: Final = 0.05  # seconds; a busy server may see one request so much later than the next
 _ABORTED: Final = 0.05  # seconds; the server learns late that a client has left
 
 
@@ -25,7 +28,7 @@ class Early:
     clock: str  # host | address | domain | retry-after
     key: str  # whose clock
     url: str
-    gap: float  # seconds left
+    gap: float  # seconds left; from start to start on the clocks of addresses and domains
     needed: float  # seconds that had to be left
 
 
@@ -42,6 +45,7 @@ class Report:
     wrong_status: list[tuple[str, int, int]] = field(default_factory=list)  # URL, last, required
     requests: int = 0
     smallest_gap: float | None = None  # seconds, over all hosts
+    closest: dict[str, float] = field(default_factory=dict)  # clock -> seconds between two starts
 
     @property
     def ok(self) -> bool:
@@ -83,7 +87,7 @@ def judge(
         log: entries, JSON lines or objects, in any order.
         truth: the ground truth for the crawl's policy; its ``clocks`` say which delays are held.
         min_delay: seconds that the crawl was to leave on each host.
-        address_delay: the same per address; ``min_delay`` if not given.
+        address_delay: seconds between starts per address; ``min_delay`` if not given.
         domain_delay: the same per registered domain; ``min_delay`` if not given.
         refetches: whether a URL may be requested more often than needed, as after a crash.
     """
@@ -94,14 +98,16 @@ def judge(
     def crawl_delay(entry: Entry) -> float:
         return max(min_delay, float(hosts.get(entry.host, {}).get("crawl_delay", 0.0)))
 
-    _gaps(report, requests, "host", lambda entry: entry.host, crawl_delay)
-    clocks = truth["policy"]["clocks"]
-    if "address" in clocks:
-        delay = min_delay if address_delay is None else address_delay
-        _gaps(report, requests, "address", lambda entry: entry.address, lambda _: delay)
-    if "domain" in clocks:
-        every = min_delay if domain_delay is None else domain_delay
-        _gaps(report, requests, "domain", lambda e: _domain(hosts, e), lambda _: every)
+    _gaps(report, requests, crawl_delay)
+    keys: dict[str, Callable[[Entry], str]] = {
+        "host": lambda entry: entry.host,
+        "address": lambda entry: entry.address,
+        "domain": lambda entry: _domain(hosts, entry),
+    }
+    delays = {"host": 0.0, "address": address_delay, "domain": domain_delay}
+    for clock, key in keys.items():
+        found = delays[clock] if clock in truth["policy"]["clocks"] else 0.0
+        _starts(report, requests, clock, key, min_delay if found is None else found)
     _robots(report, requests, truth)
     _set(report, requests, truth, refetches)
     return report
@@ -119,35 +125,43 @@ def _domain(hosts: Mapping[str, Mapping[str, Any]], entry: Entry) -> str:
     return str(hosts.get(entry.host, {}).get("domain", entry.host))
 
 
-def _gaps(
-    report: Report,
-    requests: list[Entry],
-    clock: str,
-    key: Callable[[Entry], str],
-    needed: Callable[[Entry], float],
-) -> None:
-    """Delays, Retry-After and overlaps on each key's clock."""
+def _gaps(report: Report, requests: list[Entry], needed: Callable[[Entry], float]) -> None:
+    """Delays, Retry-After and overlaps on each host's clock."""
     last: dict[str, Entry] = {}
     not_before: dict[str, float] = {}
     for entry in requests:
-        owner = key(entry)
-        previous = last.get(owner)
+        host = entry.host
+        previous = last.get(host)
         if previous is not None:
             gap = entry.start - previous.end
             slack = _ABORTED if previous.aborted else TOLERANCE
-            if clock == "host":
-                smallest = report.smallest_gap
-                report.smallest_gap = gap if smallest is None else min(gap, smallest)
-                if gap < 0:
-                    report.overlaps.append((owner, entry.url, previous.url))
+            smallest = report.smallest_gap
+            report.smallest_gap = gap if smallest is None else min(gap, smallest)
+            if gap < 0:
+                report.overlaps.append((host, entry.url, previous.url))
             if gap < needed(entry) - slack:
-                report.early.append(Early(clock, owner, entry.url, gap, needed(entry)))
-            wait = not_before.get(owner, 0.0) - entry.start
-            if clock == "host" and wait > slack:
-                report.early.append(Early("retry-after", owner, entry.url, gap, gap + wait))
+                report.early.append(Early("host", host, entry.url, gap, needed(entry)))
+            wait = not_before.get(host, 0.0) - entry.start
+            if wait > slack:
+                report.early.append(Early("retry-after", host, entry.url, gap, gap + wait))
         if previous is None or entry.end > previous.end:
-            last[owner] = entry
-        not_before[owner] = max(not_before.get(owner, 0.0), entry.retry_at)
+            last[host] = entry
+        not_before[host] = max(not_before.get(host, 0.0), entry.retry_at)
+
+
+def _starts(
+    report: Report, requests: list[Entry], clock: str, key: Callable[[Entry], str], needed: float
+) -> None:
+    """Times between starts on each clock of a kind; what is below ``needed`` is early."""
+    last: dict[str, float] = {}
+    for entry in requests:
+        owner = key(entry)
+        if owner in last:
+            gap = entry.start - last[owner]
+            report.closest[clock] = min(gap, report.closest.get(clock, gap))
+            if gap < needed - STALL:
+                report.early.append(Early(clock, owner, entry.url, gap, needed))
+        last[owner] = entry.start
 
 
 def _robots(report: Report, requests: list[Entry], truth: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from crawler.demo.judge import TOLERANCE, Report, judge
+from crawler.demo.judge import STALL, TOLERANCE, Report, judge
 from crawler.demo.log import Entry
 
 DELAY = 0.1
@@ -210,4 +210,33 @@ def test_the_clocks_of_address_and_domain_hold_where_the_policy_says_so() -> Non
     assert verdict(crawl(), ("host",)).ok
     report = verdict(crawl(), ("host", "address", "domain"))
     assert {early.clock for early in report.early} == {"address", "domain"}
-    assert verdict(crawl(), ("host", "address", "domain"), address_delay=-1, domain_delay=-1).ok
+    assert verdict(crawl(), ("host", "address", "domain"), address_delay=0, domain_delay=0).ok
+
+
+def test_clocks_that_hosts_share_run_from_start_to_start() -> None:
+    everywhere = {"address_delay": 0.5, "domain_delay": 0.5}
+    log = [
+        Entry("a", "127.0.0.1", "GET", "/maybe", 0.0, 9.0, 200),
+        request("b", "/maybe", 0.5),
+        request("c", "/maybe", 1.0 - STALL / 2),
+        replace(request("hub", "/maybe", 1.5), address="127.0.0.2"),
+    ]
+    report = verdict(log, ("host", "address", "domain"), **everywhere)
+    assert not report.early
+    assert report.closest == {
+        "address": pytest.approx(0.5 - STALL / 2),
+        "domain": pytest.approx(0.5 - STALL / 2),
+    }
+    log[2] = replace(log[2], start=1.0 - 2 * STALL)
+    report = verdict(log, ("address",), **everywhere)
+    assert [(e.clock, e.key, e.needed) for e in report.early] == [("address", "127.0.0.1", 0.5)]
+    assert report.early[0].gap == pytest.approx(0.5 - 2 * STALL)
+
+
+def test_the_closest_starts_are_told_of_every_clock() -> None:
+    report = verdict(crawl())
+    assert report.closest == {
+        "host": pytest.approx(0.2),
+        "address": pytest.approx(0.0),
+        "domain": pytest.approx(0.0),
+    }
