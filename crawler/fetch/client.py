@@ -4,7 +4,7 @@ Invariants kept: one door out (the connector's sockets come from :mod:`crawler.f
 early: the gate is asked after the connection stands and right before the one write, and a request
 is written once, never again by itself.
 
-aiohttp gives the connector (pool, happy eyeballs, TLS) and the response parser. Its
+aiohttp gives the connector (:mod:`crawler.fetch.dial`) and the response parser. Its
 ``ClientSession`` is left out on purpose: it re-sends idempotent requests on a kept-alive
 connection that turns out dead, has no point to check a lease between connect and write, does not
 tell the request as sent, and costs more CPU than the rest of the fetch.
@@ -14,25 +14,21 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, NamedTuple
 
 import aiohttp
-from aiohttp import ClientRequest, ClientTimeout, TCPConnector
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
-from yarl import URL
 
 from crawler.fetch.decode import ACCEPT_ENCODING, Decoder
+from crawler.fetch.dial import Clocks, Dialer, peer, wire_of
 from crawler.fetch.dns import Resolver
-from crawler.fetch.errors import answer_error, connect_error
+from crawler.fetch.errors import answer_error
 from crawler.fetch.exchange import Exchange, FetchError, LeaseExpired
-from crawler.fetch.guard import guarded_socket
 from crawler.fetch.head import Head, parsed, saved
 from crawler.fetch.wire import Limits, TimeUp, Watch, Wire, header_flood
 
@@ -62,7 +58,6 @@ _OWN: Final = frozenset(
         b"proxy-connection",
     }
 )
-_MAX_ORIGINS: Final = 4096
 _KEPT: Final = 1_000_000  # bytes kept of the payload of an answer that is of no use
 _CUT: Final = {"bomb": "length", "header-flood": "length", "too-slow": "time"}  # WARC-Truncated
 
@@ -133,13 +128,8 @@ class Client:
 
     def __init__(self, limits: Limits, resolver: Resolver, *, allow_private: bool = False) -> None:
         self._limits = limits
-        self._resolver = resolver
         self._loop = asyncio.get_running_loop()
-        self._tls = ssl.create_default_context()
-        self._tls.set_alpn_protocols(["http/1.1"])
-        self._connector = _Connector(limits, self._resolver, guarded_socket(allow_private))
-        self._timeout = ClientTimeout(connect=limits.connect, ceil_threshold=limits.connect)
-        self._origins: dict[tuple[str, str, int], ClientRequest] = {}
+        self._dialer = Dialer(limits, resolver, allow_private=allow_private)
 
     async def fetch(
         self,
@@ -149,6 +139,7 @@ class Client:
         headers: Iterable[tuple[bytes, bytes]] = (),
         body: bytes = b"",
         gate: Gate | None = None,
+        clocks: Clocks | None = None,
     ) -> Exchange:
         """Send one request and read its answer.
 
@@ -158,14 +149,15 @@ class Client:
 
         :param url: canonical and absolute; sent verbatim, without fragment and userinfo
         :param gate: asked right before the write; False raises :class:`LeaseExpired`
+        :param clocks: waited for before connecting, and before the write
         Raises ``FetchError`` for everything that gives no usable answer, ``ValueError`` for a
         header or method that cannot be sent.
         """
         target = parse_target(url)
         head = request_head(method, target, headers, len(body))
-        connection = await self._connect(target)
+        connection = await self._dialer.connect(target.scheme, target.host, target.port, clocks)
         try:
-            exchange = await self._exchange(_wire(connection), url, head, body, gate)
+            exchange = await self._exchange(connection, url, head, body, gate)
         except BaseException:
             connection.close()
             raise
@@ -177,39 +169,14 @@ class Client:
 
     async def close(self) -> None:
         """Close all connections and stop resolving."""
-        await self._connector.close()
-        await self._resolver.close()
-
-    async def _connect(self, target: Target) -> Connection:
-        origin = self._origin(target)
-        while True:
-            try:
-                connection = await self._connector.connect(origin, [], self._timeout)
-            except Exception as error:
-                raise connect_error(error) from error
-            if _wire(connection).reusable():
-                return connection
-            connection.close()
-
-    def _origin(self, target: Target) -> ClientRequest:
-        """What the connector needs to know of a request: its origin and how to do TLS."""
-        key = (target.scheme, target.host, target.port)
-        origin = self._origins.get(key)
-        if origin is None:
-            if len(self._origins) >= _MAX_ORIGINS:
-                self._origins.clear()
-            url = URL.build(scheme=target.scheme, host=target.host, port=target.port)
-            origin = ClientRequest("GET", url, loop=self._loop, ssl=self._tls)
-            self._origins[key] = origin
-        return origin
+        await self._dialer.close()
 
     async def _exchange(
-        self, wire: Wire, url: str, head: bytes, body: bytes, gate: Gate | None
+        self, connection: Connection, url: str, head: bytes, body: bytes, gate: Gate | None
     ) -> Exchange:
+        address, wire = peer(connection), wire_of(connection)
         transport = wire.transport
-        if transport is None:
-            raise FetchError("reset", "the connection ended before the request")
-        peer = str(transport.get_extra_info("peername")[0])
+        assert transport is not None  # noqa: S101 - or it would have had no peer
         if gate is not None and not gate():
             raise LeaseExpired(f"too little is left of the lease to fetch {url}")
         wire.begin(bodiless=head.startswith(b"HEAD "))
@@ -225,7 +192,7 @@ class Client:
             wire.end(answer.head.all("keep-alive"))
         exchange = Exchange(
             url=url,
-            ip=peer,
+            ip=address,
             started=started,
             seconds=finished - clock,
             finished_mono=finished,
@@ -285,29 +252,6 @@ class _Answer:
 
 def _unusable(head: Head, payload: bytes, problem: FetchError) -> _Answer:
     return _Answer(head, payload, _CUT.get(problem.reason, "unspecified"), problem)
-
-
-class _Connector(TCPConnector):
-    """aiohttp's connector over our sockets, our resolver and our side of the connection."""
-
-    def __init__(
-        self, limits: Limits, resolver: Resolver, socket_factory: aiohttp.SocketFactoryType
-    ) -> None:
-        super().__init__(
-            resolver=resolver,
-            socket_factory=socket_factory,
-            use_dns_cache=False,  # the resolver has its own, which knows TTLs and failures
-            limit=0,
-            keepalive_timeout=15.0,
-        )
-        self._factory = partial(Wire, self._loop, limits)  # type: ignore[assignment]
-
-
-def _wire(connection: Connection) -> Wire:
-    wire = connection.protocol
-    if not isinstance(wire, Wire):
-        raise TypeError(f"the connector made a {type(wire).__name__}, not a Wire")
-    return wire
 
 
 async def _read(stream: StreamReader, decoder: Decoder, limit: int) -> str | None:

@@ -5,8 +5,8 @@ longer for a name than its deadline; a failure is remembered for a while too, so
 with a thousand URLs does not cost a thousand queries. Which of the addresses may be contacted is
 not decided here but at connect (:mod:`crawler.fetch.guard`).
 
-The order of addresses is c-ares' (RFC 6724) and stays the same while an entry lives; racing them
-(RFC 8305) is the connector's.
+The order of addresses is c-ares' (RFC 6724) and stays the same while an entry lives, but that one
+which could not be connected to comes last.
 """
 
 from __future__ import annotations
@@ -15,17 +15,15 @@ import asyncio
 import socket
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import aiodns
 import pycares
 from aiodns import error as ares
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from crawler.fetch.exchange import FetchError
 
-_NUMERIC: Final = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 _REASONS: Final = {
     ares.ARES_ENOTFOUND: "dns-nxdomain",
     ares.ARES_ENODATA: "dns-nxdomain",
@@ -56,8 +54,8 @@ class _Entry:
     expires: float  # time.monotonic() seconds
 
 
-class Resolver(AbstractResolver):
-    """aiohttp's resolver interface over aiodns.
+class Resolver:
+    """Addresses of names, over aiodns.
 
     Must be made inside a running event loop; close it when done.
 
@@ -78,28 +76,12 @@ class Resolver(AbstractResolver):
         self._flights: dict[str, asyncio.Task[_Entry]] = {}
         self._slots = asyncio.Semaphore(self._policy.max_queries)
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Resolve for aiohttp's connector; see :meth:`lookup`."""
-        return [
-            ResolveResult(
-                hostname=host,
-                host=address,
-                port=port,
-                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
-                proto=socket.IPPROTO_TCP,
-                flags=_NUMERIC,
-            )
-            for address in await self.lookup(host)
-        ]
-
     async def lookup(self, host: str) -> tuple[str, ...]:
         """The addresses of ``host``, best first; at least one.
 
         Raises ``FetchError`` with reason dns-nxdomain, dns-servfail or dns-timeout.
         """
-        name = host.rstrip(".").lower()
+        name = _name(host)
         entry = self._cached(name)
         if entry is None:
             flight = self._flights.get(name)
@@ -110,6 +92,18 @@ class Resolver(AbstractResolver):
         if not entry.addresses:
             raise FetchError(entry.reason, entry.detail)
         return entry.addresses
+
+    def knows(self, host: str) -> bool:
+        """Whether :meth:`lookup` would answer without asking anybody."""
+        return self._cached(_name(host)) is not None
+
+    def demote(self, host: str, address: str) -> None:
+        """An address could not be connected to: it comes last for as long as the entry lives."""
+        name = _name(host)
+        entry = self._cached(name)
+        if entry is not None and address in entry.addresses:
+            others = tuple(each for each in entry.addresses if each != address)
+            self._cache[name] = replace(entry, addresses=(*others, address))
 
     async def close(self) -> None:
         """Drop what is in flight and stop c-ares."""
@@ -164,3 +158,7 @@ class Resolver(AbstractResolver):
         policy = self._policy
         ttl = policy.nxdomain_ttl if reason == "dns-nxdomain" else policy.failure_ttl
         return _Entry((), reason, detail, time.monotonic() + ttl)
+
+
+def _name(host: str) -> str:
+    return host.rstrip(".").lower()
