@@ -7,12 +7,17 @@ from frontier.model import Limits, Politeness
 
 
 def politeness(job: JobSpec) -> Politeness:
-    """The bounds that the job's delay sets; 0 turns the adaptive factor off too."""
-    default = Politeness()
+    """The bounds that the job's delays set.
+
+    The delay caps the clocks of addresses and domains, so that the host's own clock keeps to them
+    within a lease; 0 turns them and the adaptive factor off.
+    """
     return Politeness(
         min_delay=job.delay,
-        max_delay=max(job.delay, default.max_delay),
-        factor=default.factor if job.delay > 0 else 0.0,
+        max_delay=max(job.delay, job.max_delay),
+        factor=job.delay_factor if job.delay > 0 else 0.0,
+        address_delay=min(job.delay, job.address_delay),
+        domain_delay=min(job.delay, job.domain_delay),
     )
 
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic.fields import FieldInfo
 
 from crawler.job import Count, Duration, JobSpec, Size, UsageError
+from crawler.ranges import network
 from crawler.schema import Shown, format_value, read_toml, shown, unknown_key, validate
 from crawler.units import spell_duration
 
@@ -96,6 +97,14 @@ class Settings(BaseModel):
         le=3600,
         description="How long a worker holds a host without renewing; a dead worker's hosts are "
         "free after this. Must exceed total_timeout by 5s.",
+    )
+    address_delays: Annotated[
+        dict[str, Annotated[Duration, Field(ge=0, le=60)]], Shown(metavar="{NETWORK = TIME}")
+    ] = Field(
+        default={},
+        description="In place of a job's address_delay, for networks of shared hosting, CDNs and "
+        'the like: a table such as {"192.0.2.0/24" = "100ms", "2001:db8::/32" = 0}. The longest '
+        "prefix decides; 0: no clock there. Never above a job's delay.",
     )
     connect_timeout: Annotated[Duration, Shown(metavar="TIME", unit="duration")] = Field(
         default=10.0,
@@ -178,6 +187,11 @@ class Settings(BaseModel):
         if not 0 < port < 65_536:
             raise ValueError(f"not IP:PORT: {value!r} (write 127.0.0.1:5353 or [::1]:53)")
         return f"[{host}]:{port}" if host.version == 6 else f"{host}:{port}"
+
+    @field_validator("address_delays")
+    @classmethod
+    def _networks(cls, value: dict[str, float]) -> dict[str, float]:
+        return {network(name): delay for name, delay in value.items()}
 
     @field_validator("worker_name")
     @classmethod

@@ -243,8 +243,35 @@ class JobSpec(BaseModel):
         ge=0,
         le=86_400,
         description="Shortest pause between the end of a request to a host and the next one's "
-        "start. 0 also turns off the pause that grows with response time: for your own servers. "
-        "Crawl-delay and Retry-After always win.",
+        "start. 0 also turns off the pause that grows with response time, and the clocks of "
+        "addresses and domains: for your own servers. Crawl-delay and Retry-After always win.",
+    )
+    max_delay: Annotated[Duration, Shown(metavar="TIME", unit="duration")] = Field(
+        default=30.0,
+        ge=0,
+        le=86_400,
+        description="Up to this the pause grows with response time; a longer delay wins.",
+    )
+    delay_factor: Annotated[float, BeforeValidator(_no_bool), Shown(metavar="N")] = Field(
+        default=5.0,
+        ge=0,
+        le=1000,
+        description="How many times its response time a host is left in peace, between delay and "
+        "max_delay. 0: delay alone.",
+    )
+    address_delay: Annotated[Duration, Shown(metavar="TIME", unit="duration")] = Field(
+        default=0.5,
+        ge=0,
+        le=60,
+        description="Shortest time between the starts of requests to different hosts at one IP "
+        "address, over all workers and jobs; never above delay. 0: no such clock. See "
+        "address_delays.",
+    )
+    domain_delay: Annotated[Duration, Shown(metavar="TIME", unit="duration")] = Field(
+        default=0.5,
+        ge=0,
+        le=60,
+        description="The same for different hosts of one registered domain.",
     )
     user_agent: Annotated[
         str | None, Shown("--user-agent", "TEXT", default=f"comity/{__version__} (+CONTACT)")

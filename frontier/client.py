@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,6 +36,7 @@ from frontier.offers import Batch, Offer, batches
 from frontier.registry import Registry
 from frontier.tails import Tails
 from frontier.url import Url, fingerprints, partition
+from frontier.windows import Windows, boottime
 
 RETRY_AFTER = 1.0  # seconds after which refused URLs may be offered again
 SOFT, HARD = 0.70, 0.85  # shares of the server's memory: short heads from here, no URLs from there
@@ -48,11 +48,6 @@ _COUNTED = (*_PARTS, "done", "seen")  # fields of the counters and of FrontierSt
 _LIMITS = Limits()
 _ACTIONS = {"pending": "p", "retry": "w", "return": "r"}
 SLOW_MS = 5_000  # a host slower than this gets one URL per lease
-
-
-def boottime() -> float:
-    """Seconds that go on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +91,7 @@ class Frontier:
         self._fingerprint = fingerprints(secret)
         self.tails = Tails(driver)
         self.losses = Losses(driver)
+        self.windows = Windows(driver, partitions)
         self.now = ""  # ms as text, for tests and simulation; "" is the server's time
 
     @classmethod

@@ -46,6 +46,10 @@ key                     type    written by                   what, and how long
 {f}:tq:<job>:<host>     hash    tally                        `rank queries 0 marks` by path, at most 32;
                                                              a week after its last change
 {f}:b:<authority>       string  put_robots                   robots.txt copy (msgpack); a day
+{f}:k:<clock>           string  reserve                      of an address or a registered domain: last
+                                                             window's end and delay, the same of the last
+                                                             one of another host, end of the line, end of
+                                                             dispute (ms), host; a minute after the window
 {g}:meta                hash    open, load                   schema, partitions, secret, made; for ever;
                                                              unfinished: import or rebuild, meanwhile
 {g}:jobs                set     create_job                   ids of all jobs

@@ -147,6 +147,8 @@ class HostState(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     blocked_until: float = 0.0  # unix seconds; Retry-After, breaker or parked
     blocked_reason: str = ""  # retry-after | breaker-open | parked | robots-unreachable
     crawl_delay: float = 0.0  # from robots.txt, seconds
+    ticket: float = 0.0  # unix seconds; its turn on a shared clock that turned it away; 0: none
+    ticket_address: str = ""  # address that the ticket is for, * any; for its domain it always is
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,8 @@ class Politeness:
     breaker_wait: float = 60.0  # first wait of an open breaker; doubles up to max_block
     max_block: float = 86_400.0  # longest wait that Retry-After or the breaker may impose
     max_attempts: int = 3  # contacts per URL before a retryable outcome becomes final
+    address_delay: float = 0.5  # seconds between the starts of two hosts' requests to one address
+    domain_delay: float = 0.5  # the same within one registered domain; 0: no such clock
 
 
 @dataclass(frozen=True, slots=True)

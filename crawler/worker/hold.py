@@ -1,8 +1,8 @@
 """The right to contact one host, for as long as its lease is ours.
 
 Keeps invariants 1 and 2 on the worker's side: requests go out one at a time, none before the
-host's clock allows it, none that could outlive the lease. The gate is asked again by the download
-handler just before it writes.
+host's clock allows it, none that could outlive the lease, none against the clocks that the host
+shares with others. The gate is asked again by the download handler just before it writes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from scrapy import Request
 
 from crawler.fetch.exchange import Exchange, FetchError, LeaseError
 from crawler.recrawl import conditions
+from crawler.worker.clocks import ANYWHERE, SharedClocks
 from crawler.worker.visit import Answer, Visit
 from frontier import policy
-from frontier.client import boottime
 from frontier.model import FrontierError, HostState, Lease, Outcome, Verdict
+from frontier.windows import boottime
 
 if TYPE_CHECKING:
     from crawler.worker.jobs import JobContext
@@ -41,6 +42,10 @@ class Hold:
         self._started = 0.0  # time.monotonic() when the last contact was asked for
         self._ended: float | None = None  # time.monotonic() when the last contact ended
         self.lost = False  # a renewal said so
+        self.more = 0  # URLs of the lease after the one under way
+        bounds = job.politeness
+        delays = bounds.address_delay or bounds.domain_delay or (bounds.min_delay and worker.ranges)
+        self.clocks = SharedClocks(self) if delays else None
 
     @property
     def wait(self) -> float:
@@ -50,7 +55,31 @@ class Hold:
     def may_start(self) -> bool:
         """Whether a request may start this instant: the gate."""
         ends = boottime() + self.worker.longest_fetch
-        return not self.lost and ends < self.lease.expires and time.monotonic() >= self.next_at
+        held = not self.lost and ends < self.lease.expires and time.monotonic() >= self.next_at
+        return held and (self.clocks is None or self.clocks.open())
+
+    @property
+    def rest(self) -> float:
+        """Seconds that the lease's further contacts will take, as far as can be foreseen."""
+        pause = max(self.state.delay, self.job.politeness.min_delay) + self.state.penalty
+        return self.more * (pause + self.state.response_time) if pause <= LONGEST_SLEEP else 0.0
+
+    def starts(self) -> None:
+        """The contact begins now: its time runs from here, not from when it was asked for."""
+        self._started = time.monotonic()
+
+    def goes_on(self) -> None:
+        """The next contact belongs to the one before it, by a redirect: they stand in line once.
+
+        Else they might be begun again and again, and never be ended.
+        """
+        if self.clocks is not None:
+            self.line_up(0.0, time.time(), ANYWHERE)
+
+    def line_up(self, wait: float, ticket: float, address: str) -> None:
+        """Others go first: the host goes back for so long, with a ticket."""
+        self.next_at = max(self.next_at, time.monotonic() + wait)
+        self.state = replace(self.state, ticket=ticket, ticket_address=address)
 
     async def contact(self, visit: Visit) -> Answer:
         """Wait for the host's clock, send the request through Scrapy, return what came back."""
@@ -69,12 +98,13 @@ class Hold:
             meta={
                 "visit": visit,
                 "gate": self.may_start,
+                "clocks": self.clocks,
                 "allow_private": self.job.spec.allow_private_networks,
                 "download_slot": self.lease.host,
                 "verbatim_url": True,
             },
         )
-        self._started = time.monotonic()
+        self.starts()
         self.worker.engine.crawl(request)
         return await visit.answer
 
@@ -116,7 +146,7 @@ class Hold:
             time.time(),
             random.random(),  # noqa: S311 - jitter
         )
-        self.state = verdict.state
+        self.state = replace(verdict.state, ticket=0.0, ticket_address="")  # it is used up
         self._ended = ended
         self.next_at = max(self.next_at, ended + verdict.host_wait)
         return verdict

@@ -20,6 +20,7 @@ from scrapy.crawler import Crawler
 
 from crawler.config import LEASE_MARGIN, Settings
 from crawler.fetch.exchange import Exchange, FetchError
+from crawler.ranges import Ranges
 from crawler.worker import STOPPED, ending_signals
 from crawler.worker.commits import Commits
 from crawler.worker.ending import Ending
@@ -63,6 +64,7 @@ class Worker:
         self.id = f"{name}.{secrets.token_hex(4)}"  # this incarnation: leases, heartbeat, segments
         self.log = logging.getLogger("comity.worker")
         self.longest_fetch = settings.total_timeout + LEASE_MARGIN / 2
+        self.ranges = Ranges(settings.address_delays)
         self.running = True
         self.hopeless = ""  # why it cannot go on; ends the worker with an error
         self.holds: set[Hold] = set()  # hosts held now

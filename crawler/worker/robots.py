@@ -25,7 +25,7 @@ from crawler.worker.hold import Hold, header
 from crawler.worker.rows import redirect_target
 from crawler.worker.visit import Answer, Visit, kept
 from frontier import policy
-from frontier.model import CrawlRequest, HostState, UrlResult, Verdict
+from frontier.model import CrawlRequest, HostState, Lease, UrlResult, Verdict
 from frontier.robots import ALLOW_ALL, DISALLOW_ALL, MAX_BODY, Robots, parse
 from frontier.url import InvalidUrl, Url
 from frontier.url import parse as parse_url
@@ -129,6 +129,8 @@ class RobotsBook:
         """The answer at the end of the redirects, what followed for its host, and its segment."""
         for hop in range(HOPS + 1):
             if url.host == hold.lease.host:
+                if hop:
+                    hold.goes_on()
                 answer, verdict, segment = await self._contact(url, hold, attempts)
             else:
                 answer, verdict, segment = await self._elsewhere(url, hold, attempts)
@@ -171,19 +173,27 @@ class RobotsBook:
                 worker.id, hold.job.name, url, ttl=worker.settings.lease_ttl
             )
             if lease is not None:
-                break
+                look, wait = await self._claimed(url, hold, lease, attempts)
+                if not isinstance(look[0], LeaseError) or not wait:
+                    return look
             if not worker.serves(hold.job):
                 return LeaseError("the worker or the job is stopping"), _NO_VERDICT, ""
             if time.monotonic() + wait > deadline:
                 return HostBusy(f"{url.host} is busy", wait), _NO_VERDICT, ""
             await asyncio.sleep(wait)
-        other = Hold(worker, hold.job, lease)
-        worker.holds.add(other)
+
+    async def _claimed(
+        self, url: Url, hold: Hold, lease: Lease, attempts: int
+    ) -> tuple[_Look, float]:
+        """The request under a claimed lease, and the seconds until that host's next."""
+        other = Hold(self._worker, hold.job, lease)
+        other.goes_on()
+        self._worker.holds.add(other)
         try:
-            return await self._contact(url, other, attempts)
+            return await self._contact(url, other, attempts), other.wait
         finally:
-            worker.holds.discard(other)
-            await worker.frontier.report(
+            self._worker.holds.discard(other)
+            await self._worker.frontier.report(
                 other.lease, [], state=other.state, wait=other.wait, free=True
             )
 

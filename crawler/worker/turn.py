@@ -16,9 +16,10 @@ from crawler.fetch.exchange import LeaseError
 from crawler.worker import rows
 from crawler.worker.hold import LONGEST_SLEEP, Hold
 from crawler.worker.visit import Answer, Visit, kept
-from frontier.client import FencedSegment, StaleLease, boottime
+from frontier.client import FencedSegment, StaleLease
 from frontier.model import FrontierError, Lease, LeasedUrl, UrlResult, Verdict
 from frontier.url import parse
+from frontier.windows import boottime
 from storage.blob import StorageError
 from storage.segment import PageRecord
 
@@ -59,7 +60,8 @@ class Turn:
         if suspect and not await self._begin():
             return await self._give_back(0)
         paid = await self._pay()
-        for leased in self.hold.lease.urls[:paid]:
+        for at, leased in enumerate(self.hold.lease.urls[:paid]):
+            self.hold.more = paid - at - 1
             if self.hold.lost or not self.worker.serves(self.job):
                 break
             try:
@@ -158,6 +160,7 @@ class Turn:
         again = self._respelled(visit, answer, rules)
         if again is not None:
             visit.decided.set_result(False)
+            self.hold.goes_on()
             return await self._contact(leased, again, rules)
         exchange = None if verdict.action == "retry" else kept(answer)
         visit.reason = verdict.reason

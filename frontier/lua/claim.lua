@@ -4,7 +4,7 @@
 -- Returns: {token, 0, state}, or {0, ms to wait, ""} while it is held or its clock runs
 -- Keeps 1 (one host, one holder) and 2 (never early). A claim that is refused leaves word that it is
 -- wanted (h.want, a moment): lease leaves the host to it, or a busy host would never be claimed.
--- Needs: reap
+-- Needs: quarantine, reap
 local ttl, job, host = tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local H = T .. ':h:' .. host
 local quarantined = quarantine(ttl)

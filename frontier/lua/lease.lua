@@ -8,7 +8,7 @@
 -- fair queueing, Goyal et al. 1996): the one that has had least goes first, and one that comes back
 -- does not make up for its absence. A job that has not been reconciled since writes were lost here
 -- (reconcile.lua) gets nothing.
--- Needs: reap, struck, grant
+-- Needs: quarantine, reap, struck, grant
 local worker, request = ARGV[2], ARGV[3]
 local ttl, want, most, slow = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local SCAN, E = 4, T .. ':e:' .. worker

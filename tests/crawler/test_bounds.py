@@ -16,7 +16,18 @@ class TestPoliteness:
         assert politeness(JobSpec(delay=100)).max_delay == 100
 
     def test_no_delay_turns_the_adaptive_factor_off(self) -> None:
-        assert politeness(JobSpec(delay=0)) == Politeness(min_delay=0.0, factor=0.0)
+        off = Politeness(min_delay=0.0, factor=0.0, address_delay=0.0, domain_delay=0.0)
+        assert politeness(JobSpec(delay=0)) == off
+
+    def test_the_delay_caps_the_clocks_that_hosts_share(self) -> None:
+        fast = politeness(JobSpec(delay=0.2, domain_delay=0.1))
+        assert (fast.address_delay, fast.domain_delay) == (0.2, 0.1)
+        slow = politeness(JobSpec(delay=5))
+        assert (slow.address_delay, slow.domain_delay) == (0.5, 0.5)
+
+    def test_the_adaptive_part_has_keys_of_its_own(self) -> None:
+        bounds = politeness(JobSpec(delay=1, max_delay=8, delay_factor=2))
+        assert (bounds.min_delay, bounds.max_delay, bounds.factor) == (1, 8, 2)
 
 
 def test_limits_of_the_frontier() -> None:

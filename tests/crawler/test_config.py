@@ -91,6 +91,25 @@ class TestVariables:
     def test_headers_as_json(self) -> None:
         assert resolve({}, env={"COMITY_HEADERS": '{"A": "b"}'}).spec.headers == {"A": "b"}
 
+    def test_delays_of_networks(self) -> None:
+        write("comity.toml", 'address_delays = {"192.0.2.0/24" = "100ms", "2001:DB8::/32" = 0}')
+        found = resolve({}, env={})
+        assert found.settings.address_delays == {"192.0.2.0/24": 0.1, "2001:db8::/32": 0.0}
+        [value] = [v for v in found.values() if v.key == "address_delays"]
+        assert value.text == "192.0.2.0/24: 0.1, 2001:db8::/32: 0.0"
+        env = {"COMITY_ADDRESS_DELAYS": '{"198.51.100.0/24": 2}'}
+        assert resolve({}, env=env).settings.address_delays == {"198.51.100.0/24": 2.0}
+
+    def test_bad_delays_of_networks(self) -> None:
+        def said(text: str) -> str:
+            return error(env={"COMITY_ADDRESS_DELAYS": text})
+
+        start = "COMITY_ADDRESS_DELAYS: "
+        assert said('{"192.0.2.1/24": 1}').startswith(f"{start}not a network: '192.0.2.1/24' (")
+        assert said('{"192.0.2.0/24": 61}').startswith(f"{start}should be less than or equal to 60")
+        assert said('{"192.0.2.0/24": -1}').startswith(f"{start}should be greater than or equal")
+        assert said('{"192.0.2.0/24": "soon"}').startswith(f"{start}not a duration: 'soon'")
+
     def test_bad_json(self) -> None:
         assert error(env={"COMITY_SEEDS": "[oops"}).startswith("COMITY_SEEDS: not JSON: ")
 
@@ -143,6 +162,7 @@ class TestMistakes:
             ("redis", "redis://:secret@h:port", "--redis: not a Redis URL: 'redis://:***@h:port'"),
             ("worker_name", "a b", "--name: not a name: 'a b'"),
             ("headers", ["no colon"], "--header: not 'Name: value': 'no colon'"),
+            ("domain_delay", "2m", "domain_delay: should be less than or equal to 60, not 120"),
             ("headers", ["A: 1", "a: 2"], "--header: a is given twice"),
             ("total_timeout", "10m", "lease_ttl (1m) must exceed total_timeout (10m) by 5s"),
         ],

@@ -15,7 +15,8 @@ from frontier.client import Frontier
 from frontier.driver import Driver, absent
 from frontier.model import CrawlRequest, FrontierBusy, FrontierError
 from frontier.nodes import CONNECTIONS, SHARED_SECONDS
-from frontier.url import parse
+from frontier.url import parse, partition
+from frontier.windows import UNSURE, SharedClock, TurnedAway
 from tests.cluster import NODE_TIMEOUT_MS, Cluster, Server, caught_up, cluster, wait_until
 
 JOB = "j"
@@ -216,6 +217,23 @@ async def test_writes_of_a_master_that_was_cut_off_are_not_safe(
     assert found == [b"a.test"]  # b.test's lease is gone, as had been said
     [reply] = await crawl.driver.each([again], replicated=True)
     assert reply.safe  # the new master has no replica
+
+
+async def test_windows_that_a_failover_forgets_are_kept_to(nodes: Cluster, crawl: Frontier) -> None:
+    master, mine = busiest(nodes)
+    names = (f"192.0.2.{n}" for n in range(256))
+    clock = SharedClock(next(n for n in names if partition(n, PARTITIONS) in mine), 0.5)
+    async with asyncio.timeout(60):
+        while isinstance(await crawl.windows.reserve(clock, "a", ttl=60), TurnedAway):
+            pass  # the replica was slow
+    replica = nodes.cut(master)
+    unsure = await crawl.windows.reserve(clock, "a", ttl=60)
+    assert isinstance(unsure, TurnedAway)
+    assert unsure.wait == UNSURE
+    await asyncio.to_thread(nodes.lose, master, replica)
+    later = await crawl.windows.reserve(clock, "b", ttl=60)
+    assert isinstance(later, TurnedAway)
+    assert later.wait > 60 + clock.delay
 
 
 async def test_what_no_replica_has_is_handed_back_unharmed(nodes: Cluster, crawl: Frontier) -> None:

@@ -19,9 +19,10 @@ import pytest
 from redis.crc import key_slot
 
 from frontier import keys
-from frontier.client import Frontier, boottime
+from frontier.client import Frontier
 from frontier.model import CrawlRequest, FrontierError, HostState, Lease, UrlResult
 from frontier.url import parse
+from frontier.windows import boottime
 from tests.cluster import Cluster, Server, caught_up, cluster, wait_until
 
 JOB = "j"
