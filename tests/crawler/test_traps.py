@@ -7,7 +7,7 @@ import sysconfig
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from crawler import traps
@@ -19,7 +19,6 @@ from crawler.traps import Traps, endless, kind_of_query, patterns
 from frontier.tally import Tally
 from frontier.url import Url, parse
 
-STEADY = settings(derandomize=True, deadline=None)
 SPEC = JobSpec()
 OFF = JobSpec(
     max_path_depth=0, max_repeats=0, max_query_keys=0, max_query_variants=0, stale_after=0
@@ -36,14 +35,12 @@ def judge(path: str, **bounds: int) -> str | None:
 
 
 class TestPaths:
-    @STEADY
     @given(st.integers(1, 40), st.integers(0, 45), st.booleans())
     def test_depth_is_exact(self, bound: int, depth: int, slash: bool) -> None:
         path = "".join(f"/s{n}" for n in range(depth)) + "/" * (slash or not depth)
         expected = "trap-depth" if depth > bound else None
         assert judge(path + "?q=/1/2/3/4", max_path_depth=bound, max_repeats=0) == expected
 
-    @STEADY
     @given(st.lists(WORD, min_size=1, max_size=4, unique=True), st.integers(1, 6))
     def test_a_repeated_sequence_is_found_from_the_first_one_too_many(
         self, words: list[str], bound: int
@@ -53,7 +50,6 @@ class TestPaths:
         assert judge("/start" + step * bound + "/end", **bounds) is None
         assert judge("/start" + step * (bound + 1) + "/end", **bounds) == "trap-repeats"
 
-    @STEADY
     @given(st.lists(WORD, max_size=30, unique=True), st.booleans())
     def test_different_segments_are_never_repeats(self, words: list[str], slash: bool) -> None:
         path = "/" + "/".join(words) + "/" * slash
@@ -128,7 +124,6 @@ class TestNames:
     def test_patterns(self, path: str, expected: list[str]) -> None:
         assert patterns(at(path).path) == expected
 
-    @STEADY
     @given(st.text("/a1?=&-.%", max_size=60))
     def test_patterns_are_few(self, tail: str) -> None:
         found = patterns(at("/" + tail).path)
@@ -141,7 +136,6 @@ class TestNames:
         assert kind_of_query("a=1") != one
         assert kind_of_query("12345") == kind_of_query("67890") == kind_of_query("")
 
-    @STEADY
     @given(st.text(max_size=40))
     def test_any_query_has_a_kind(self, query: str) -> None:
         assert len(kind_of_query(at("/?" + query).path.partition("?")[2])) == 4
@@ -212,7 +206,6 @@ class TestVerdicts:
         assert watching.take([at("/shop/1?x=2")]) == []
         assert watching.verdict(at("/shop/1?x=2")) == ""
 
-    @STEADY
     @given(st.lists(st.sampled_from(["/a", "/b/c", "/d?e=1", "/d?f=1", "/g/1?h=2"]), max_size=20))
     def test_nothing_is_said_of_what_nothing_is_known_of(self, paths: list[str]) -> None:
         watching = Traps(SPEC)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from frontier import policy
@@ -15,7 +15,6 @@ from frontier.model import REASONS, FrontierError, HostState, Outcome, Politenes
 from frontier.policy import TABLE, cache_seconds, decide, reason_for_status, retry_after
 
 # The same examples each time, and no verdict on how busy the machine is.
-STEADY = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NOW = 1_700_000_000.0
 BOUNDS = Politeness()
@@ -330,7 +329,6 @@ ALL_BOUNDS = st.builds(
 JITTER = st.floats(0, 1, exclude_max=True)
 
 
-@STEADY
 @given(STATES, OUTCOMES, ALL_BOUNDS, JITTER)
 def test_what_holds_for_every_outcome(
     state: HostState, outcome: Outcome, bounds: Politeness, jitter: float
@@ -356,7 +354,6 @@ def test_what_holds_for_every_outcome(
         assert after.blocked_until > NOW
 
 
-@STEADY
 @given(STATES, OUTCOMES, ALL_BOUNDS, st.integers(0, 10**6), st.booleans())
 def test_retry_after_is_always_waited_for(
     state: HostState, outcome: Outcome, bounds: Politeness, seconds: int, as_date: bool
@@ -371,7 +368,6 @@ def test_retry_after_is_always_waited_for(
         assert verdict.url_wait >= asked
 
 
-@STEADY
 @given(STATES, OUTCOMES, ALL_BOUNDS, JITTER, JITTER)
 def test_jitter_only_lengthens(
     state: HostState, outcome: Outcome, bounds: Politeness, one: float, other: float
@@ -383,7 +379,6 @@ def test_jitter_only_lengthens(
     assert less.action == more.action
 
 
-@STEADY
 @given(STATES, ALL_BOUNDS, SECONDS, SECONDS)
 def test_a_slower_host_is_never_asked_sooner(
     state: HostState, bounds: Politeness, one: float, other: float
@@ -393,7 +388,6 @@ def test_a_slower_host_is_never_asked_sooner(
     assert quick.host_wait <= slow.host_wait
 
 
-@STEADY
 @given(st.text(max_size=40))
 def test_headers_never_raise(text: str) -> None:
     wait = retry_after(text, NOW)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from frontier.robots import (
@@ -22,7 +22,6 @@ from tests.frontier.robots_commons import BUECHER, CRAWL_DELAYS, CRAWLER_COMMONS
 from tests.frontier.robots_deviations import DELAY_DEVIATIONS, DEVIATIONS
 
 # The same examples each time, and no verdict on how busy the machine is.
-STEADY = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _check(case: Case) -> None:
@@ -326,7 +325,6 @@ NASTY = [
 ]
 
 
-@STEADY
 @given(
     st.lists(st.one_of(st.binary(max_size=40), st.sampled_from(NASTY)), max_size=30).map(b"".join),
     st.text(max_size=20),
@@ -339,7 +337,6 @@ def test_parsing_never_raises(body: bytes, agent: str, path: str) -> None:
     robots.usage_for(agent)
 
 
-@STEADY
 @given(LINES, st.text(alphabet="/*$%aA2f.?=&é", max_size=20))
 def test_likely_lines_never_raise_and_name_their_line(
     lines: list[tuple[str, str, str]], path: str
@@ -355,7 +352,6 @@ def test_likely_lines_never_raise_and_name_their_line(
         assert verdict.rule in named
 
 
-@STEADY
 @given(LINES)
 def test_a_file_twice_says_what_it_says_once(lines: list[tuple[str, str, str]]) -> None:
     body = ("User-agent: *\n" + "\n".join(map("".join, lines)) + "\n").encode()

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from frontier.rules import ALLOWED, Glob, Matcher, RobotsVerdict, Rule, encode
 
 # The same examples each time, and no verdict on how busy the machine is.
-STEADY = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 TEXT = st.text(alphabet="ab/", max_size=12)
 
 
-@STEADY
 @given(st.lists(TEXT, min_size=1, max_size=5), st.booleans(), st.text(alphabet="ab/", max_size=30))
 def test_glob_matches_what_the_regular_expression_matches(
     pieces: list[str], anchored: bool, text: str
@@ -35,7 +33,6 @@ RULES = st.lists(
 )
 
 
-@STEADY
 @given(RULES, st.text(alphabet="ab/", max_size=12).map("/".__add__))
 def test_the_longest_rule_decides_and_allow_wins_ties(
     rules: list[tuple[bytes, bool]], path: str
@@ -62,7 +59,6 @@ def test_no_rules_allow() -> None:
     assert Matcher([]).verdict("/x") is ALLOWED
 
 
-@STEADY
 @given(st.text(alphabet="/%2aAfF7eE~ *$[é", max_size=20))
 def test_encoding_is_stable_but_for_triplets_it_forms(text: str) -> None:
     once = encode(text.encode().decode("latin-1"))

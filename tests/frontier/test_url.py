@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from frontier.tracking import NAMES, PREFIXES
@@ -20,7 +20,6 @@ from frontier.url import (
 )
 
 # The same examples each time, and no verdict on how busy the machine is.
-STEADY = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 BASE = "https://Example.org:443/dir/page.html?q#frag"
 SECRET = b"0123456789abcdef"
@@ -243,7 +242,6 @@ URLS = st.one_of(
 )
 
 
-@STEADY
 @given(URLS)
 def test_parsing_is_total_and_idempotent(text: str) -> None:
     try:
@@ -261,7 +259,6 @@ def test_parsing_is_total_and_idempotent(text: str) -> None:
     assert url.surt.isascii()
 
 
-@STEADY
 @given(st.text(alphabet="/?&=%2aAfF7eE.~-", max_size=40))
 def test_percent_spellings_of_unreserved_octets_are_one_url(path: str) -> None:
     url = parse(f"https://example.org/{path}")
