@@ -67,10 +67,15 @@ def format_default(field: FieldInfo) -> str:
 
 
 def nearest(key: str, known: Iterable[str]) -> str | None:
-    """The known key that ``key`` was probably meant to be."""
+    """The known key that ``key`` was probably meant to be, or to be a word of."""
     plain = {name.lower().replace("-", "_"): name for name in known}
-    found = difflib.get_close_matches(key.lower().replace("-", "_"), plain, n=1, cutoff=0.6)
-    return plain[found[0]] if found else None
+    longest_first = sorted(plain, key=len, reverse=True)  # of a word's keys the shortest stays
+    words = {word: plain[name] for name in longest_first for word in name.split("_")}
+    for names, cutoff in ((plain, 0.6), (words, 0.75)):
+        found = difflib.get_close_matches(key.lower().replace("-", "_"), names, 1, cutoff)
+        if found:
+            return names[found[0]]
+    return None
 
 
 def unknown_key(where: str, key: str, known: Iterable[str]) -> UsageError:

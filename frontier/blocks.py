@@ -46,7 +46,7 @@ def canonical(text: str) -> str:
     below = bare.startswith("*.")
     url = parse("http://" + bare.removeprefix("*."))
     if "*" in url.host or (below and (url.path != "/" or url.host != url.hostname)):
-        raise InvalidUrl(f"not a host, a prefix of URLs or an address: {text!r}")
+        raise InvalidUrl("not a host, a prefix of URLs or an address")
     if url.path != "/":
         return url.host + url.path
     try:

@@ -64,10 +64,13 @@ def _canonical(targets: list[str]) -> list[str]:
     from crawler.schema import UsageError
     from frontier.blocks import canonical
 
-    try:
-        return list(dict.fromkeys(map(canonical, targets)))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    found = []
+    for target in targets:
+        try:
+            found.append(canonical(target))
+        except ValueError as error:
+            raise UsageError(f"{target!r}: {error}") from None
+    return list(dict.fromkeys(found))
 
 
 @app.command()

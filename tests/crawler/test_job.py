@@ -51,6 +51,7 @@ class TestLoading:
             ("[signals]\nnoia = 'flag'", "signals: no signal 'noia'; did you mean 'noai'?"),
             ("signals = 5", "signals: should be text or a table, not 5"),
             ("max_page = 5", "unknown key 'max_page'; did you mean 'max_pages'?"),
+            ("depht = 5", "unknown key 'depht'; did you mean 'max_depth'?"),
             ("max-pages = 5", "unknown key 'max-pages'; did you mean 'max_pages'?"),
             ("[job]\nname = 'x'", "unknown key 'job'"),
             ("max_pages = -1", "max_pages: should be greater than or equal to 1, not -1"),
