@@ -34,6 +34,11 @@ class Block(msgspec.Struct, frozen=True):
     when: float  # unix seconds
     why: str  # in words
 
+    @property
+    def words(self) -> str:
+        """Why something is left alone, for an operator."""
+        return f"{self.target} is on the block list: {self.why}"
+
 
 def canonical(text: str) -> str:
     """A target as it is kept; InvalidUrl says why it is none."""

@@ -30,7 +30,8 @@ Targets = Annotated[
     typer.Argument(
         metavar="TARGET...",
         help="A host (example.org, example.org:8080), a name and all below it (*.example.org), "
-        "the beginning of URLs (example.org/members), an address or a network (192.0.2.0/24).",
+        "the beginning of URLs (example.org/members), an address or a network (192.0.2.0/24), "
+        "whatever names lead to it.",
     ),
 ]
 Out = Annotated[

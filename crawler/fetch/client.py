@@ -25,7 +25,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 
 from crawler.fetch.decode import ACCEPT_ENCODING, Decoder
-from crawler.fetch.dial import Clocks, Dialer, peer, wire_of
+from crawler.fetch.dial import Clocks, Dialer, Forbids, forbidden, peer, wire_of
 from crawler.fetch.dns import Resolver
 from crawler.fetch.errors import answer_error
 from crawler.fetch.exchange import Exchange, FetchError, LeaseExpired
@@ -140,6 +140,7 @@ class Client:
         body: bytes = b"",
         gate: Gate | None = None,
         clocks: Clocks | None = None,
+        forbids: Forbids | None = None,
     ) -> Exchange:
         """Send one request and read its answer.
 
@@ -150,13 +151,19 @@ class Client:
         :param url: canonical and absolute; sent verbatim, without fragment and userinfo
         :param gate: asked right before the write; False raises :class:`LeaseExpired`
         :param clocks: waited for before connecting, and before the write
+        :param forbids: asked of each address before connecting, and right before the write; what
+            it says is the detail of a ``FetchError("opted-out")``
         Raises ``FetchError`` for everything that gives no usable answer, ``ValueError`` for a
         header or method that cannot be sent.
         """
         target = parse_target(url)
         head = request_head(method, target, headers, len(body))
-        connection = await self._dialer.connect(target.scheme, target.host, target.port, clocks)
+        connection = await self._dialer.connect(
+            target.scheme, target.host, target.port, clocks, forbids
+        )
         try:
+            if (why := forbidden(peer(connection), forbids)) is not None:
+                raise FetchError("opted-out", why)
             exchange = await self._exchange(connection, url, head, body, gate)
         except BaseException:
             connection.close()

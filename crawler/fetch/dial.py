@@ -2,7 +2,8 @@
 
 Invariants kept: one door out (sockets come from :mod:`crawler.fetch.guard`); never early (where a
 host shares clocks with others, these are waited for once the address is known: before it is
-connected to, and again when connecting took longer than they allow).
+connected to, and again when connecting took longer than they allow). An address that its site's
+operator wants left alone is not connected to, and a kept connection to it not used again.
 
 aiohttp's connector gives the pool, happy eyeballs and TLS. It resolves nothing: it is told, so that
 the address that a clock was asked for is the one that is contacted.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
 from typing import Final, Protocol
@@ -26,7 +28,7 @@ from yarl import URL
 from crawler.fetch.dns import Resolver
 from crawler.fetch.errors import connect_error
 from crawler.fetch.exchange import FetchError
-from crawler.fetch.guard import guarded_socket, refusal
+from crawler.fetch.guard import guarded_socket, meant, refusal
 from crawler.fetch.wire import Limits, Wire
 
 _PATIENCE: Final = 2.0  # seconds after which another address of a host is tried
@@ -35,6 +37,10 @@ _SMOOTHING: Final = 0.3  # weight of the newest time that connecting took
 _MAX_ORIGINS: Final = 4096
 _NUMERIC: Final = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 _addresses: ContextVar[tuple[str, ...]] = ContextVar("addresses")  # of the connection being made
+
+
+Forbids = Callable[[str], str | None]
+"""Says why an address must not be contacted, whatever name leads to it; None: it may be."""
 
 
 class Clocks(Protocol):
@@ -66,7 +72,12 @@ class Dialer:
         self._origins: dict[tuple[str, str, int], ClientRequest] = {}
 
     async def connect(
-        self, scheme: str, host: str, port: int, clocks: Clocks | None = None
+        self,
+        scheme: str,
+        host: str,
+        port: int,
+        clocks: Clocks | None = None,
+        forbids: Forbids | None = None,
     ) -> Connection:
         """A connection on which a request may go out now; release or close it when done.
 
@@ -75,9 +86,11 @@ class Dialer:
         """
         origin = self._origin(scheme, host, port)
         while (connection := await self._connector.idle(origin)) is not None:
-            if await self._ready(connection, clocks):
+            if forbidden(peer(connection), forbids) is not None:
+                connection.close()
+            elif await self._ready(connection, clocks):
                 return connection
-        connection = await self._dial(origin, host, clocks)
+        connection = await self._dial(origin, host, clocks, forbids)
         if await self._ready(connection, clocks):
             return connection
         raise FetchError("reset", "the connection ended before the request")
@@ -101,9 +114,12 @@ class Dialer:
         connection.close()
         return False
 
-    async def _dial(self, origin: ClientRequest, host: str, clocks: Clocks | None) -> Connection:
+    async def _dial(
+        self, origin: ClientRequest, host: str, clocks: Clocks | None, forbids: Forbids | None
+    ) -> Connection:
         """A new connection within the deadline, to which waits for clocks do not count."""
         addresses, left = await self._look_up(host, clocks)
+        addresses = _permitted(addresses, forbids)
         groups = [addresses] if clocks is None else [(address,) for address in addresses]
         errors: list[FetchError] = []
         for group in groups:
@@ -206,6 +222,21 @@ class _Told(AbstractResolver):
 
     async def close(self) -> None:
         """It holds nothing."""
+
+
+def forbidden(address: str, forbids: Forbids | None) -> str | None:
+    """Why an address, or one that is reached through it, must not be contacted."""
+    if forbids is None:
+        return None
+    return next((why for each in meant(address) if (why := forbids(each)) is not None), None)
+
+
+def _permitted(addresses: tuple[str, ...], forbids: Forbids | None) -> tuple[str, ...]:
+    """Those that may be contacted; ``FetchError("opted-out")`` when none may."""
+    refusals = [forbidden(address, forbids) for address in addresses]
+    if all(refusals):
+        raise FetchError("opted-out", str(refusals[0]))
+    return tuple(each for each, why in zip(addresses, refusals, strict=True) if why is None)
 
 
 def wire_of(connection: Connection) -> Wire:

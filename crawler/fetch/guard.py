@@ -108,6 +108,13 @@ def refused_literal(hostname: str, allow_private: bool) -> bool:
     return refusal(address, allow_private) is not None
 
 
+def meant(address: str) -> tuple[str, ...]:
+    """The address, and any IPv4 address that a translator or tunnel would reach through it."""
+    ip = ip_address(address)
+    embedded = _embedded(ip) if isinstance(ip, IPv6Address) else None
+    return (address,) if embedded is None else (address, str(embedded))
+
+
 def _label_v4(ip: IPv4Address, allow_private: bool) -> str | None:
     for table in (_NEVER_V4,) if allow_private else (_NEVER_V4, _NOT_GLOBAL_V4):
         for label, network in table:

@@ -11,10 +11,10 @@ response, for spiders that read the exchange), and the :class:`~crawler.fetch.wi
 COMITY_RATE_GRACE, COMITY_RATE_WINDOW, COMITY_MAX_BODY, COMITY_MAX_DECODED, COMITY_MAX_RATIO,
 COMITY_MAX_HEAD, COMITY_MAX_HEADERS``.
 
-Request meta read: ``gate`` and ``clocks`` (see :meth:`Client.fetch`), ``allow_private`` (the job's
-say; the setting where it is missing), ``proxy`` (refused: a proxy would contact addresses that the
-guard never sees). Meta written: ``exchange`` (the :class:`~crawler.fetch.exchange.Exchange`) and
-``download_latency``.
+Request meta read: ``gate``, ``clocks`` and ``forbids`` (see :meth:`Client.fetch`),
+``allow_private`` (the job's say; the setting where it is missing), ``proxy`` (refused: a proxy
+would contact addresses that the guard never sees). Meta written: ``exchange`` (the
+:class:`~crawler.fetch.exchange.Exchange`) and ``download_latency``.
 
 Of Scrapy's own handlers' features these are absent: cookies and redirects (never the handler's
 business), per-request bind addresses, ``download_timeout`` and size meta keys (the limits above
@@ -120,6 +120,7 @@ class GuardedHandler(BaseDownloadHandler):
             body=request.body,
             gate=gate,
             clocks=meta.get("clocks"),
+            forbids=meta.get("forbids"),
         )
         meta["exchange"] = exchange
         meta["download_latency"] = exchange.seconds

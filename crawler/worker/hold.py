@@ -88,7 +88,7 @@ class Hold:
         if not self.worker.serves(self.job):
             return LeaseError("the worker or the job is stopping")
         if block := self.worker.blocks.of(visit.url):
-            return FetchError("opted-out", f"{block.target} is on the block list: {block.why}")
+            return FetchError("opted-out", block.words)
         request = Request(
             visit.url.url,
             callback=self.worker.spider.parse_visit,
@@ -99,6 +99,7 @@ class Hold:
                 "visit": visit,
                 "gate": self.may_start,
                 "clocks": self.clocks,
+                "forbids": self.worker.forbids,
                 "allow_private": self.job.spec.allow_private_networks,
                 "download_slot": self.lease.host,
                 "verbatim_url": True,

@@ -114,6 +114,11 @@ class Worker:
         self.hopeless = self.hopeless or why
         self.stop()
 
+    def forbids(self, address: str) -> str | None:
+        """Why the block list forbids an address; for the fetcher to ask."""
+        block = self.blocks.at(address)
+        return None if block is None else block.words
+
     def count(self, visit: Visit, answer: Exchange | FetchError) -> None:
         """Count a contact for the progress display and the job's bounds; errors, of pages."""
         counts = visit.job.counts

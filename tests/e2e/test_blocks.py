@@ -8,10 +8,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from crawler.demo.log import read
 from frontier.url import parse
 
 from .conftest import Web, comity
 from .running import refused, run
+from .sharing import served, shared_web
 from .test_crawl import rows, wait_for
 
 SOON = 5.0  # seconds within which a running crawl must heed a change, on a busy machine
@@ -54,6 +56,28 @@ def test_what_is_on_the_list_before_a_crawl_is_never_asked_for(web: Web, tmp_pat
     assert done.returncode == 0, done.stderr
     assert len(web.requests()) == seen
     assert json.loads(done.stdout)["dropped"]["opted-out"] > 0
+
+
+def test_an_address_is_left_alone_whatever_names_lead_to_it(tmp_path: Path, spawn: Any) -> None:
+    log, out, victim = tmp_path / "requests.jsonl", tmp_path / "out", "127.47.0.2"
+    with served(shared_web(), log) as web:
+        crawl = spawn(
+            *("crawl", *web.seeds, "--dns-server", web.dns_address, "--allow-private-networks"),
+            *("--scope", "any", "--delay", "0.6", "--contact", "me@example.org"),
+            *("--workers", "2", "--out", str(out), "--json"),
+        )
+        wait_for(lambda: len({e.host for e in read(log) if e.address == victim}) > 1, crawl)
+        done = run("block", "add", victim, "--why", "its operator", "--out", str(out))
+        assert done.returncode == 0, done.stderr
+        heeded = time.time() + SOON
+        stdout, stderr = crawl.communicate(timeout=300)
+    assert crawl.returncode == 0, stderr
+    assert [e for e in read(log) if e.address == victim and e.start > heeded] == []
+    ended = [row["url"] for row in rows(out, "url", "reason") if row["reason"] == "opted-out"]
+    names = {parse(url).hostname for url in ended}
+    assert len(names) > 1
+    assert {web.web.hosts[name].address for name in names} == {victim}
+    assert json.loads(stdout)["dropped"]["opted-out"] == len(ended)
 
 
 def test_mistakes_are_told_in_a_line(web: Web, tmp_path: Path) -> None:

@@ -257,3 +257,63 @@ async def test_the_time_to_connect_is_allowed_for(make_client: MakeClient) -> No
     assert asked[0] == 0.0
     assert 0 < asked[2] <= 0.5
     assert asked[1] == asked[3] == 0.0
+
+
+# -- addresses that are to be left alone
+
+
+@dataclass
+class List:
+    """A block list that a test may change at any time."""
+
+    addresses: set[str] = field(default_factory=set)
+
+    def __call__(self, address: str) -> str | None:
+        return f"{address} is listed" if address in self.addresses else None
+
+
+async def opted_out(client: Client, url: str, listed: List, log: Log | None = None) -> str:
+    with pytest.raises(FetchError) as caught:
+        await client.fetch(url, clocks=log, forbids=listed)
+    assert caught.value.reason == "opted-out"
+    return caught.value.detail
+
+
+@pytest.mark.parametrize("log", [Log(), None], ids=["in turn", "raced"])
+async def test_a_name_is_contacted_only_where_it_may_be(log: Log | None) -> None:
+    listed = List({"127.0.0.2"})
+    async with two_addresses() as client, Server(answer(), host="127.0.0.3") as server:
+        url = server.url(host="a.test")
+        found = await client.fetch(url, clocks=log, forbids=listed)
+        assert found.ip == "127.0.0.3"
+        if log is not None:
+            assert log.events == ["127.0.0.3", "127.0.0.3"]  # nobody's time there was taken
+        listed.addresses.add("127.0.0.3")
+        assert await opted_out(client, url, listed, log) == "127.0.0.2 is listed"
+    assert len(server.visits) == 1
+
+
+async def test_a_kept_connection_is_not_used_again(make_client: MakeClient) -> None:
+    listed = List()
+    async with Server(answer()) as server:
+        client = make_client()
+        for path in ("/one", "/two"):
+            await client.fetch(server.url(path), forbids=listed)
+        assert server.connections == 1
+        listed.addresses.add("127.0.0.1")
+        assert await opted_out(client, server.url("/three"), listed) == "127.0.0.1 is listed"
+    assert [visit.path for visit in server.visits] == ["/one", "/two"]
+    assert server.connections == 1
+
+
+async def test_an_entry_made_while_the_clocks_are_waited_for_counts(
+    make_client: MakeClient,
+) -> None:
+    listed = List()
+
+    async def enter(address: str) -> None:
+        listed.addresses.add(address)
+
+    async with Server(answer()) as server:
+        await opted_out(make_client(), server.url(), listed, Log(step=enter))
+        assert server.visits == []

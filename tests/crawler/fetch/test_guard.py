@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crawler.fetch.guard import BlockedAddress, guarded_socket, refusal
+from crawler.fetch.guard import BlockedAddress, guarded_socket, meant, refusal
 
 PUBLIC = [
     "8.8.8.8",
@@ -149,6 +149,20 @@ def test_no_ipv6_address_passes_outside_of_global_unicast(address: IPv6Address) 
     if refusal(str(address), allow_private=False) is None:
         translated = address.ipv4_mapped is not None or address in NAT64
         assert translated or int(address) >> 125 == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "inside"),
+    [
+        ("192.0.2.7", ()),
+        ("2606:4700::1", ()),
+        ("::ffff:192.0.2.7", ("192.0.2.7",)),
+        ("64:ff9b::c000:207", ("192.0.2.7",)),
+        ("2002:c000:207::1", ("192.0.2.7",)),
+    ],
+)
+def test_an_address_means_what_it_leads_to_as_well(address: str, inside: tuple[str, ...]) -> None:
+    assert meant(address) == (address, *inside)
 
 
 def test_the_factory_makes_sockets_for_permitted_addresses_only() -> None:
