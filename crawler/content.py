@@ -18,7 +18,7 @@ from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 HTML: Final = frozenset({"text/html", "application/xhtml+xml"})
 OCTETS: Final = "application/octet-stream"
 
-_SNIFF: Final = 1_445  # bytes looked at for the type (the standard's resource header)
+SNIFFED: Final = 1_445  # bytes looked at for the type (the standard's resource header)
 _PRESCAN: Final = 4_096  # bytes looked at for a declared charset
 _MAGIC: Final = (
     (b"%PDF-", "application/pdf"), (b"%!PS-Adobe-", "application/postscript"),
@@ -77,7 +77,7 @@ def sniff(payload: bytes, declared: str = "") -> str:
 
     ``text/plain`` is never turned into HTML, which sites rely on to show source.
     """
-    head = payload[:_SNIFF]
+    head = payload[:SNIFFED]
     if not head:
         return ""
     by_magic = _signature(head)

@@ -85,10 +85,12 @@ def extract(
     content_type: str | None = None,
     headers: Iterable[tuple[str, str]] = (),
     agent: str = AGENT,
+    whole: bool = True,
 ) -> Extracted:
     """What a decoded payload holds. ``url``: where it came from; ``headers``: the answer's.
 
     ``content_type`` is the one among the headers unless given; ``agent`` is our product token.
+    Unless ``whole``, the payload is a beginning that tells its type and no more.
     """
     pairs = tuple(headers)
     if content_type is None:
@@ -97,6 +99,8 @@ def extract(
     declared = content.declared_type(content_type)
     detected = content.sniff(payload, declared)
     page = _Page(url, agent, stated)
+    if not whole:
+        return page.done(declared, detected)
     if detected in content.HTML:
         page.read(*_decode(page, payload, content_type))
     elif detected.startswith("text/") and declared in {"", detected, content.OCTETS}:

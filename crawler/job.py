@@ -22,6 +22,7 @@ from pydantic import (
 
 from crawler import __version__
 from crawler.consent import Policies
+from crawler.mediatypes import DEFAULT, media_pattern
 from crawler.schema import Shown, UsageError, read_toml, unknown_key, validate
 from crawler.units import parse_duration, parse_size, spell_duration
 
@@ -120,6 +121,16 @@ class JobSpec(BaseModel):
     exclude: Annotated[tuple[str, ...], Shown("--exclude", "PATTERN")] = Field(
         default=(),
         description="Leave out URLs that match one of these patterns; wins over include.",
+    )
+    content_types: Annotated[
+        tuple[str, ...],
+        Shown("--content-type", "TYPE", default="HTML, XHTML, plain text, PDF, JSON and XML"),
+    ] = Field(
+        default=DEFAULT,
+        min_length=1,
+        description="Media types that are stored, * for any characters (image/*, */*). What the "
+        "header or the first bytes show to be another is cut off there, and is not looked at for "
+        "links; robots.txt and sitemaps never are.",
     )
     max_pages: Annotated[Count | None, Shown("--max-pages", "N")] = Field(
         default=None,
@@ -331,6 +342,11 @@ class JobSpec(BaseModel):
                 "beginning with a letter or digit)"
             )
         return value
+
+    @field_validator("content_types")
+    @classmethod
+    def _media_types(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(media_pattern(text) for text in value)
 
     @field_validator("include", "exclude")
     @classmethod

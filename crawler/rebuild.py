@@ -34,7 +34,7 @@ from frontier.offers import Offer
 from frontier.restore import hush, restore
 from frontier.url import InvalidUrl, parse
 from storage.blob import StorageError
-from storage.corpus import Corpus
+from storage.corpus import CUT_OFF, HAS_CONTENT, Corpus
 from storage.segment import Manifest
 from storage.warc import Record
 
@@ -195,7 +195,8 @@ class Rebuild:
         counts["contacts"] += row["attempts"] or 0
         if status is not None and status >= 400:
             counts[f"error:http-{status}"] += 1
-        if row["kind"] == "page" and status == 200 and row["warc_filename"]:
+        whole = row["warc_filename"] and row["reason"] != CUT_OFF
+        if row["kind"] == "page" and status == 200 and whole:
             counts["pages"] += 1
             if duplicate := row["duplicate_kind"]:
                 counts["near_duplicates" if duplicate == "near" else "duplicates"] += 1
@@ -228,10 +229,9 @@ class Rebuild:
 
     async def _replay(self, context: JobContext, on_progress: Progress) -> None:
         """Stored pages, sitemaps and redirects through the worker's step that sends links on."""
-        status, kind = pc.field("fetch_status"), pc.field("kind")
+        kind = pc.field("kind")
         html = pc.field("content_mime_detected").isin(sorted(content.HTML))
-        stored = (status == 200) & pc.field("warc_filename").is_valid()
-        stored &= (kind == "sitemap") | ((kind == "page") & html)
+        stored = HAS_CONTENT & ((kind == "sitemap") | ((kind == "page") & html))
         moved = kind.isin(["page", "sitemap"]) & pc.field("redirect_to").is_valid()
         step = Outlinks()
         async for found in self._records((*replay.COLUMNS, *_PLACE), stored | moved):
@@ -254,8 +254,7 @@ class Rebuild:
         if index is None:
             return
         columns = ("page_id", "url", "content_digest", "text")
-        stored = (pc.field("fetch_status") == 200) & pc.field("warc_filename").is_valid()
-        for batch in self._corpus.pages(columns, where=stored):
+        for batch in self._corpus.pages(columns, where=HAS_CONTENT):
             found = map(replay.document, batch.to_pylist())
             documents = [document for document in found if document is not None]
             try:

@@ -33,7 +33,7 @@ from frontier.policy import TABLE
 from frontier.registry import ENDED, JobRecord
 from frontier.url import parse
 from storage.blob import StorageError, open_store
-from storage.corpus import Corpus, CorpusInfo
+from storage.corpus import CUT_OFF, Corpus, CorpusInfo
 from storage.layout import Layout
 
 LOOK: Final = 0.25  # seconds between looks at the job
@@ -386,7 +386,8 @@ def _stopped(why: str) -> StorageError:
 
 def split_reasons(reasons: dict[str, int]) -> tuple[dict[str, int], dict[str, int]]:
     """Reasons in rows: those of contacts that failed or were answered so, and those of rules."""
-    errors = {r: n for r, n in reasons.items() if r in TABLE and TABLE[r].contact}
+    failed = {r for r in reasons if r in TABLE and TABLE[r].contact and r != CUT_OFF}
+    errors = {r: n for r, n in reasons.items() if r in failed}
     return errors, {r: n for r, n in reasons.items() if r not in errors}
 
 

@@ -32,6 +32,7 @@ SINGLE: Final[dict[str, Any]] = {
     "include": (),
     "exclude": (),
     "signals": ("flag",),  # it is shown and thrown away
+    "content_types": ("*/*",),
 }
 _HINTS: Final = {
     "blocked-address": "its address is not globally routable; --allow-private-networks opens it",

@@ -55,6 +55,7 @@ REASONS: Final = frozenset(
         "bad-encoding",  # content coding that does not decode
         "protocol-error",  # not HTTP
         "header-flood",  # too many or too large headers
+        "content-type",  # not a type that the job stores: cut off after its headers or first bytes
         "internal-error",  # processing it failed; a defect of ours
         # the answer
         "http-401",

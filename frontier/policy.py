@@ -95,6 +95,7 @@ TABLE: Final[dict[str, Rule]] = {
     "bad-encoding": _UNUSABLE,
     "protocol-error": Rule("alive", attempts=2, wait=2.0),
     "header-flood": _UNUSABLE,
+    "content-type": _UNUSABLE,
     "internal-error": Rule("alive", attempts=None, wait=60.0),
     # the answer
     "http-401": _ANSWER,

@@ -20,6 +20,14 @@ from storage.blob import BlobStore, StorageError, open_store
 from storage.layout import Layout
 from storage.table import PagesTable, Snapshot
 
+CUT_OFF: Final = "content-type"  # reason of visits that were ended before their content was read
+HAS_CONTENT: Final = (
+    (pc.field("fetch_status") == 200)
+    & pc.field("warc_filename").is_valid()
+    & (pc.field("reason").is_null() | (pc.field("reason") != CUT_OFF))
+)
+"""Rows of successes whose content is stored."""
+
 _BATCH_ROWS: Final = 2_048
 _INFO_COLUMNS: Final = (
     "kind",
@@ -40,7 +48,7 @@ class CorpusInfo:
     root: str  # what the corpus was opened with
     jobs: dict[str, int] = field(default_factory=dict)  # "workspace/job" -> table version
     visits: int = 0  # rows
-    pages: int = 0  # rows with status 200 and a WARC record
+    pages: int = 0  # rows with status 200 and stored content
     duplicates: int = 0  # pages whose payload an earlier page had
     near_duplicates: int = 0  # pages whose text is like an earlier page's
     hosts: int = 0  # distinct host names with at least one answer
@@ -180,7 +188,7 @@ class _Tally:
         self._reasons += _counts(rows["reason"])
         answered = rows.filter(_is_set("fetch_status"))
         self._hosts.update(_counts(answered["url_host_name"]))
-        pages = rows.filter((pc.field("fetch_status") == 200) & _is_set("warc_filename"))
+        pages = rows.filter(HAS_CONTENT)
         self._pages += pages.num_rows
         self._languages += _counts(pages["lang"])
         self._duplicates += _counts(pages["duplicate_kind"])

@@ -24,6 +24,7 @@ PANELS = {
         "scope",
         "include",
         "exclude",
+        "content_types",
         "max_pages",
         "max_depth",
         "time_limit",

@@ -22,8 +22,9 @@ from typing import Final, NamedTuple
 import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
+from crawler.content import SNIFFED
 from crawler.fetch.decode import ACCEPT_ENCODING, Decoder
 from crawler.fetch.dial import Clocks, Dialer, Forbids, forbidden, peer, wire_of
 from crawler.fetch.dns import Resolver
@@ -33,6 +34,9 @@ from crawler.fetch.head import Head, parsed, saved
 from crawler.fetch.wire import Limits, TimeUp, Watch, Wire, header_flood
 
 Gate = Callable[[], bool]
+Refuses = Callable[[str, bytes | None], str | None]
+"""Says why an answer is not to be read on, by its Content-Type and, once there are some, its first
+decoded bytes (else None); None: it is."""
 
 _URL: Final = re.compile(
     r"(https?)://(?:[^/?#\\\s]*@)?"  # userinfo is left out: no credentials from URLs
@@ -141,6 +145,7 @@ class Client:
         gate: Gate | None = None,
         clocks: Clocks | None = None,
         forbids: Forbids | None = None,
+        refuses: Refuses | None = None,
     ) -> Exchange:
         """Send one request and read its answer.
 
@@ -153,6 +158,9 @@ class Client:
         :param clocks: waited for before connecting, and before the write
         :param forbids: asked of each address before connecting, and right before the write; what
             it says is the detail of a ``FetchError("opted-out")``
+        :param refuses: asked when the head is there, and again when the body's beginning is; what
+            it says ends a success as ``FetchError("content-type")``, another answer without its
+            body, and closes the connection
         Raises ``FetchError`` for everything that gives no usable answer, ``ValueError`` for a
         header or method that cannot be sent.
         """
@@ -164,7 +172,7 @@ class Client:
         try:
             if (why := forbidden(peer(connection), forbids)) is not None:
                 raise FetchError("opted-out", why)
-            exchange = await self._exchange(connection, url, head, body, gate)
+            exchange = await self._exchange(connection, url, head, body, gate, refuses)
         except BaseException:
             connection.close()
             raise
@@ -179,7 +187,13 @@ class Client:
         await self._dialer.close()
 
     async def _exchange(
-        self, connection: Connection, url: str, head: bytes, body: bytes, gate: Gate | None
+        self,
+        connection: Connection,
+        url: str,
+        head: bytes,
+        body: bytes,
+        gate: Gate | None,
+        refuses: Refuses | None,
     ) -> Exchange:
         address, wire = peer(connection), wire_of(connection)
         transport = wire.transport
@@ -191,7 +205,7 @@ class Client:
         started, clock = time.time(), time.monotonic()
         try:
             transport.write(head + body)
-            answer = await self._answer(wire)
+            answer = await self._answer(wire, refuses)
         finally:
             watch.cancel()
         finished = time.monotonic()
@@ -215,7 +229,7 @@ class Client:
             raise answer.problem
         return exchange
 
-    async def _answer(self, wire: Wire) -> _Answer:
+    async def _answer(self, wire: Wire, refuses: Refuses | None) -> _Answer:
         limits = self._limits
         try:
             message, stream = await wire.answer()
@@ -230,6 +244,9 @@ class Client:
         head = parsed(message)
         if head.size > limits.max_head:
             return _unusable(saved(bytes(wire.head)) or head, b"", header_flood(limits))
+        door = _Door(None if stream is EMPTY_PAYLOAD else refuses, head.first("content-type"))
+        if door.shuts(None):
+            return _unwanted(head, b"", door.why)
         try:
             decoder = Decoder(
                 head.all("content-encoding"),
@@ -239,9 +256,11 @@ class Client:
         except FetchError as problem:
             return _unusable(head, b"", problem)
         try:
-            truncated = await _read(stream, decoder, limits.max_body)
+            truncated = await _read(stream, decoder, limits.max_body, door)
         except FetchError as problem:
             return _unusable(head, decoder.beginning(_KEPT), problem)
+        if door.shuts(decoder, ended=True):
+            return _unwanted(head, decoder.beginning(SNIFFED), door.why)
         if truncated is None and (wire.broken or not decoder.complete()):
             truncated = "disconnect"
         return _Answer(head, decoder.payload(), truncated)
@@ -261,7 +280,35 @@ def _unusable(head: Head, payload: bytes, problem: FetchError) -> _Answer:
     return _Answer(head, payload, _CUT.get(problem.reason, "unspecified"), problem)
 
 
-async def _read(stream: StreamReader, decoder: Decoder, limit: int) -> str | None:
+def _unwanted(head: Head, payload: bytes, why: str) -> _Answer:
+    """What is left of an answer that is not read on: an error, say, is one all the same."""
+    if 200 <= head.status < 300:
+        return _unusable(head, payload, FetchError("content-type", why))
+    return _Answer(head, payload, "unspecified")
+
+
+class _Door:
+    """Asks whether an answer is to be read on, until that is settled."""
+
+    def __init__(self, refuses: Refuses | None, content_type: str) -> None:
+        self._refuses = refuses
+        self._type = content_type
+        self.why = ""  # it is not
+
+    def shuts(self, decoder: Decoder | None, *, ended: bool = False) -> bool:
+        """Whether reading ends here: before the body (None), or once its beginning is there."""
+        if self._refuses is None:
+            return self.why != ""
+        beginning = None if decoder is None else decoder.beginning(SNIFFED)
+        if beginning is not None and len(beginning) < SNIFFED and not ended:
+            return False
+        self.why = self._refuses(self._type, beginning) or ""
+        if beginning is not None or self.why:
+            self._refuses = None
+        return self.why != ""
+
+
+async def _read(stream: StreamReader, decoder: Decoder, limit: int, door: _Door) -> str | None:
     """Feed the body to the decoder, up to ``limit`` bytes; say how it was cut short, if it was."""
     left = limit
     truncated = None
@@ -272,6 +319,8 @@ async def _read(stream: StreamReader, decoder: Decoder, limit: int) -> str | Non
                 return "length"
             left -= len(chunk)
             decoder.feed(chunk)
+            if door.shuts(decoder):
+                return None
     except TimeUp:
         truncated = "time"
     except (aiohttp.ClientError, HttpProcessingError, OSError):

@@ -11,7 +11,7 @@ response, for spiders that read the exchange), and the :class:`~crawler.fetch.wi
 COMITY_RATE_GRACE, COMITY_RATE_WINDOW, COMITY_MAX_BODY, COMITY_MAX_DECODED, COMITY_MAX_RATIO,
 COMITY_MAX_HEAD, COMITY_MAX_HEADERS``.
 
-Request meta read: ``gate``, ``clocks`` and ``forbids`` (see :meth:`Client.fetch`),
+Request meta read: ``gate``, ``clocks``, ``forbids`` and ``refuses`` (see :meth:`Client.fetch`),
 ``allow_private`` (the job's say; the setting where it is missing), ``proxy`` (refused: a proxy
 would contact addresses that the guard never sees). Meta written: ``exchange`` (the
 :class:`~crawler.fetch.exchange.Exchange`) and ``download_latency``.
@@ -121,6 +121,7 @@ class GuardedHandler(BaseDownloadHandler):
             gate=gate,
             clocks=meta.get("clocks"),
             forbids=meta.get("forbids"),
+            refuses=meta.get("refuses"),
         )
         meta["exchange"] = exchange
         meta["download_latency"] = exchange.seconds

@@ -25,6 +25,10 @@ class Head:
         """Bytes of the header lines."""
         return sum(len(name) + len(value) + 4 for name, value in self.headers)
 
+    def first(self, name: str) -> str:
+        """The first value of a header, by its lower-case name; "" for none."""
+        return next((value for given, value in self.headers if given.lower() == name), "")
+
     def all(self, name: str) -> str:
         """The values of a header, by its lower-case name, joined by commas."""
         return ", ".join(value for given, value in self.headers if given.lower() == name)

@@ -100,6 +100,7 @@ class Hold:
                 "gate": self.may_start,
                 "clocks": self.clocks,
                 "forbids": self.worker.forbids,
+                "refuses": self.job.types.refuses if visit.kind == "page" else None,
                 "allow_private": self.job.spec.allow_private_networks,
                 "download_slot": self.lease.host,
                 "verbatim_url": True,

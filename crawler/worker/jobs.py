@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -15,6 +16,7 @@ from crawler.bounds import limits, politeness
 from crawler.consent import Policies
 from crawler.identity import is_public_host
 from crawler.job import JobSpec
+from crawler.mediatypes import DEFAULT, MediaTypes
 from crawler.recrawl import Schedule, schedule
 from crawler.scope import Scope
 from crawler.spill import SpillObjects
@@ -55,6 +57,7 @@ class JobContext:
     spiller: Spiller  # moves what Redis has no room for
     schedule: Schedule | None = None  # None: every URL is visited once
     signals: Policies = field(default_factory=Policies)  # what is done about what sites say
+    types: MediaTypes = field(default_factory=partial(MediaTypes, DEFAULT))  # what is stored
     state: str = "running"  # last seen in the registry
     paying: asyncio.Lock = field(default_factory=asyncio.Lock)  # one credit request at a time
     counts: Counter[str] = field(default_factory=Counter)  # not yet added to the registry's
@@ -129,6 +132,7 @@ async def make_context(frontier: Frontier, record: JobRecord) -> JobContext:
         counts=counts,
         schedule=schedule(spec),
         signals=Policies.parse(spec.signals),
+        types=MediaTypes(spec.content_types),
     )
 
 

@@ -68,6 +68,7 @@ class ExtractPipeline(_Pipeline):
                 url=exchange.url,
                 headers=exchange.headers,
                 agent=item.visit.job.product,
+                whole=not item.visit.empty,
             )
         return item
 

@@ -44,7 +44,7 @@ def is_page(visit: Visit, exchange: Exchange | object) -> bool:
     """Whether a visit is a page in the sense of budgets and summaries: of kind page, with status
     200, its content kept."""
     answered = isinstance(exchange, Exchange) and exchange.status == 200
-    return visit.kind == "page" and answered and not visit.withheld
+    return visit.kind == "page" and answered and not visit.empty
 
 
 def redirect_target(exchange: Exchange) -> str | None:
@@ -174,7 +174,7 @@ def _for_the_next(
         redirect_target(exchange) or "",
         conditional=not_modified(exchange, found),
     )
-    lasting = exchange.status in (200, 304) and not visit.withheld
+    lasting = exchange.status in (200, 304) and not visit.empty
     etag, modified = validators(exchange.headers) if lasting else ("", "")
     row: dict[str, Any] = {
         "etag": etag or None,

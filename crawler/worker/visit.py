@@ -47,6 +47,11 @@ class Visit:
     decided: asyncio.Future[bool] = field(default_factory=_future)  # keep the answer?
     stored: asyncio.Future[UrlResult] = field(default_factory=_future)
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no content: it must not be kept, or was of a type that is not."""
+        return self.withheld or self.reason == "content-type"
+
     def answered(self, what: Answer) -> None:
         """Scrapy is through with the request."""
         if not self.answer.done():

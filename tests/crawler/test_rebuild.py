@@ -86,6 +86,17 @@ def spec_of(out: Path, **columns: object) -> JobSpec:
     return JobSpec(out=str(out), allow_private_networks=True, **columns)  # type: ignore[arg-type]
 
 
+async def test_what_was_cut_off_for_its_type_is_no_page(frontier: Frontier, out: Path) -> None:
+    cut = {"reason": "content-type", "content_truncated": "unspecified"}
+    store_pages(out, page("http://a.test/"), page("http://a.test/b", "/c", depth=1, **cut))
+    report = await rebuilt(frontier, out, spec_of(out, max_pages=5))
+    assert await urls(frontier) == {}
+    assert report.dropped == {"content-type": 1}
+    assert report.pages_left == 4
+    with Corpus(str(out)) as corpus:
+        assert (corpus.info().pages, corpus.info().visits) == (1, 2)
+
+
 async def test_links_of_stored_pages_are_queued_once_and_by_the_jobs_rules(
     frontier: Frontier, out: Path
 ) -> None:

@@ -140,7 +140,7 @@ def test_errors_redirects_and_pictures_obey_too(tmp_path: Path) -> None:
     }
     out = tmp_path / "out"
     with serving(pages) as site:
-        done = comity(*options(site, out, "--user-agent", "mybot/1.0"))
+        done = comity(*options(site, out, "--user-agent", "mybot/1.0", "--content-type", "*/*"))
         assert done.returncode == 0, done.stderr
         found = {row["url"].removeprefix(site.url): row for row in rows(out)}
     kept = {path: row["warc_filename"] is not None for path, row in found.items()}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
+from dataclasses import dataclass, field
 
 import pytest
 import uvloop
@@ -12,6 +14,7 @@ from crawler.fetch.client import Client, parse_target, request_head
 from crawler.fetch.dns import Resolver
 from crawler.fetch.exchange import FetchError, LeaseExpired
 from crawler.fetch.wire import Limits
+from crawler.mediatypes import DEFAULT, MediaTypes
 
 from .conftest import MakeClient
 from .servers import Server, Visit, answer, says
@@ -362,3 +365,91 @@ def test_on_uvloop() -> None:
                 await strict.close()
 
     uvloop.run(main())
+
+
+# -- answers that are not read on
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(8)
+
+
+@dataclass
+class Endless:
+    """A script that sends a picture of 50 MB for as long as the client takes it."""
+
+    head: str  # status and Content-Type
+    sent: int = 0  # bytes that the kernel took
+    hung_up: asyncio.Event = field(default_factory=asyncio.Event)  # the client did
+
+    async def __call__(self, visit: Visit) -> None:
+        visit.writer.write(f"HTTP/1.1 {self.head}\r\nContent-Length: 50000000\r\n\r\n".encode())
+        piece = PNG + bytes(65_536 - len(PNG))
+        try:
+            while self.sent < 50_000_000:
+                visit.writer.write(piece)
+                await visit.writer.drain()
+                self.sent += len(piece)
+        except ConnectionError:
+            self.hung_up.set()
+
+
+async def cut_off(client: Client, url: str, types: MediaTypes) -> FetchError:
+    with pytest.raises(FetchError) as caught:
+        await client.fetch(url, refuses=types.refuses)
+    assert caught.value.reason == "content-type"
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("label", "kept"),
+    [("image/png", 0), ("text/html", 1445), ("application/octet-stream", 1445), ("", 1445)],
+)
+async def test_a_large_picture_is_not_transferred(
+    make_client: MakeClient, label: str, kept: int
+) -> None:
+    script = Endless(f"200 OK\r\nContent-Type: {label}" if label else "200 OK")
+    async with Server(script) as server:
+        problem = await cut_off(make_client(), server.url(), MediaTypes(DEFAULT))
+        await asyncio.wait_for(script.hung_up.wait(), 30)
+    assert script.sent < 10_000_000  # what the kernel's buffers hold, at most
+    assert problem.partial is not None
+    assert (problem.partial.status, problem.partial.truncated) == (200, "unspecified")
+    assert len(problem.partial.payload) == kept
+    assert "image/png" in problem.detail
+
+
+async def test_what_is_wanted_is_read_to_its_end(make_client: MakeClient) -> None:
+    page = b"<!doctype html>" + b"x" * 100_000
+    raw = answer(gzip.compress(page), "Content-Encoding: gzip", "Content-Type: x")
+    async with Server(raw) as server:
+        client = make_client()
+        for _ in range(2):
+            got = await client.fetch(server.url(), refuses=MediaTypes(DEFAULT).refuses)
+            assert (got.payload, got.truncated) == (page, None)
+        assert server.connections == 1
+
+
+async def test_a_short_body_is_looked_at_when_it_ends(make_client: MakeClient) -> None:
+    raw = answer(gzip.compress(PNG), "Content-Encoding: gzip", "Content-Type: text/html")
+    async with Server(raw) as server:
+        problem = await cut_off(make_client(), server.url(), MediaTypes(DEFAULT))
+    assert problem.partial is not None
+    assert problem.partial.payload == PNG
+
+
+@pytest.mark.parametrize("status", ["404 Not Found", "503 Service Unavailable", "302 Found"])
+async def test_other_answers_than_successes_end_without_their_bodies(
+    make_client: MakeClient, status: str
+) -> None:
+    async with Server(Endless(f"{status}\r\nContent-Type: image/png")) as server:
+        got = await make_client().fetch(server.url(), refuses=MediaTypes(DEFAULT).refuses)
+    assert (got.status, got.payload, got.truncated) == (int(status[:3]), b"", "unspecified")
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+async def test_an_answer_without_a_body_has_nothing_to_refuse(
+    make_client: MakeClient, status: str
+) -> None:
+    raw = f"HTTP/1.1 {status}\r\nContent-Type: image/png\r\n\r\n".encode()
+    async with Server(raw) as server:
+        got = await make_client().fetch(server.url(), refuses=MediaTypes(DEFAULT).refuses)
+    assert got.truncated is None

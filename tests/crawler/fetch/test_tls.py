@@ -17,9 +17,11 @@ from cryptography.x509.oid import NameOID
 
 from crawler.fetch.client import Client
 from crawler.fetch.exchange import FetchError
+from crawler.mediatypes import DEFAULT, MediaTypes
 
 from .conftest import MakeClient
 from .servers import DnsServer, Server, answer
+from .test_client import Endless
 
 NOW = datetime.datetime.now(datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -131,6 +133,17 @@ async def test_a_good_certificate(authority: Authority, make_client: MakeClient)
             assert (got.payload, got.ip) == (b"ok", "127.0.0.1")
         assert server.connections == 1
         assert (await client.fetch(server.url(host="good.test"))).status == 200
+
+
+async def test_what_is_not_read_on_is_hung_up_on(
+    authority: Authority, make_client: MakeClient
+) -> None:
+    script = Endless("200 OK\r\nContent-Type: image/png")
+    async with Server(script, tls=authority.context("127.0.0.1")) as server:
+        with pytest.raises(FetchError, match="content-type: it is image/png"):
+            await make_client().fetch(server.url(), refuses=MediaTypes(DEFAULT).refuses)
+        await asyncio.wait_for(script.hung_up.wait(), 30)
+    assert script.sent < 10_000_000
 
 
 async def test_only_http_1_is_offered(authority: Authority, make_client: MakeClient) -> None:
