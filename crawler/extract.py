@@ -22,6 +22,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from crawler import content, signals
 from crawler.nesting import safe_length
+from crawler.relations import Refresh, canonical_link, refresh, refresh_header
 from crawler.signals import AGENT, Statement
 from frontier.url import InvalidUrl, parse
 
@@ -37,9 +38,6 @@ _WANTED: Final = (
 _URL_NOISE: Final = str.maketrans("", "", "\t\n\r")  # ignored inside URLs, says WHATWG
 _C0: Final = "".join(map(chr, range(0x21)))  # trimmed around URLs
 _OTHER_SCHEME: Final = re.compile(r"(?!https?:)[a-z][a-z0-9+.\-]*:", re.I)
-_REFRESH: Final = re.compile(
-    r"\s*[\d.]*\s*[;,\s]\s*(?:url\s*=\s*)?(?:\"([^\"]*)|'([^']*)|(.*))", re.I | re.S
-)
 _LANG_CLOSE: Final = 1.1  # a language the page names may be that much farther than the nearest
 _LANG_CHARS: Final = 10_000  # of the text that the language is told from
 _LANG_LEAST: Final = 40  # characters; below, the page's own word is better
@@ -72,8 +70,9 @@ class Extracted:
     lang: str = ""  # ISO 639-1 code of the text's language; "" when unknown
     base: str = ""  # what the links are relative to, absolute
     links: tuple[Link, ...] = ()  # different ones, in order
-    canonical: str = ""  # rel=canonical, as written; a hint for discovery
-    meta_refresh: str = ""  # target of a meta refresh, as written
+    canonical: str = ""  # rel=canonical of header or page, absolute; a hint for discovery
+    refresh: str = ""  # where Refresh, a header or a meta element, leads to, absolute
+    refresh_after: float = 0.0  # seconds
     signals: tuple[Statement, ...] = ()  # what the page says about its use
     limits: tuple[str, ...] = ()  # input-cut | nesting-cut | links-cut | text-plain
 
@@ -99,6 +98,7 @@ def extract(
     declared = content.declared_type(content_type)
     detected = content.sniff(payload, declared)
     page = _Page(url, agent, stated)
+    page.take_headers(pairs)
     if not whole:
         return page.done(declared, detected)
     if detected in content.HTML:
@@ -132,8 +132,15 @@ class _Page:
     base: str = ""
     canonical: str = ""
     refresh: str = ""
+    refresh_after: float = 0.0
     links: dict[str, Link] = field(default_factory=dict)
     limits: list[str] = field(default_factory=list)
+
+    def take_headers(self, headers: Iterable[tuple[str, str]]) -> None:
+        """What headers say goes before what the page says of the same."""
+        if target := _href(canonical_link(headers)):
+            self.canonical = _absolute(target, self.url)
+        self._refresh(refresh_header(headers), self.url)
 
     def read(self, html: str, charset: str) -> None:
         """Take everything out of a page."""
@@ -162,7 +169,8 @@ class _Page:
             base=self.base or self.url,
             links=tuple(self.links.values()),
             canonical=self.canonical,
-            meta_refresh=self.refresh,
+            refresh=self.refresh,
+            refresh_after=self.refresh_after,
             signals=tuple(self.stated),
             limits=tuple(self.limits),
         )
@@ -201,14 +209,17 @@ class _Page:
         if name := attributes.get("name"):
             self.stated.extend(signals.from_meta(name, value, self.agent))
         elif (attributes.get("http-equiv") or "").strip().lower() == "refresh":
-            found = _REFRESH.match(value)
-            target = next(filter(None, found.groups()), "") if found else ""
-            self.refresh = self.refresh or _href(target)
+            self._refresh(refresh(value), self.base or self.url)
+
+    def _refresh(self, found: Refresh | None, base: str) -> None:
+        if found is not None and not self.refresh and (target := _href(found.target)):
+            self.refresh, self.refresh_after = _absolute(target, base), found.seconds
 
     def _relation(self, attributes: dict[str, str | None]) -> None:
         rel = (attributes.get("rel") or "").lower().split()
         if "canonical" in rel:
-            self.canonical = self.canonical or _href(attributes.get("href"))
+            if not self.canonical and (target := _href(attributes.get("href"))):
+                self.canonical = _absolute(target, self.base or self.url)
         elif "next" in rel or "prev" in rel:
             self._link(attributes.get("href"), " ".join(rel), "link")
 
@@ -231,6 +242,14 @@ def _href(raw: str | None) -> str:
     if not href.isprintable():
         href = href.translate(_URL_NOISE)
     return "" if ":" in href and _OTHER_SCHEME.match(href) else href
+
+
+def _absolute(href: str, base: str) -> str:
+    """The URL that a target means; as written where it is none."""
+    try:
+        return parse(href, base).url
+    except InvalidUrl:
+        return href
 
 
 def _resolve(raw: str | None, url: str) -> str:

@@ -117,6 +117,8 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("revisit_of", _TEXT, "With a 304: page_id of the visit that stored the content"),
     Column("revisit_time", _TIME, "With a 304: fetch_time of that visit"),
     Column("recrawl_interval", pa.float64(), "Seconds until the next visit, as this one suggests"),
+    Column("canonical", _TEXT, "URL that the page names as its own (rel=canonical), absolute"),
+    Column("refresh_to", _TEXT, "Where a Refresh (header or meta) sends readers soon, absolute"),
     Column("fetch_date", pa.date32(), "Day of fetch_time (UTC); the table is partitioned by it"),
 )
 PARTITION: Final = "fetch_date"  # pruning by day costs one more file only at midnight

@@ -148,28 +148,37 @@ class Outlinks:
         if visit.job.links.watch and duplicate is not None and visit.request.visit == 1:
             visit.job.links.watch.fetched(visit.url, new=not duplicate.kind)
 
-    def _redirect(self, item: PageItem, target: str, base: str | None = None) -> None:
-        """A redirect, or a meta refresh: the same depth, one hop more."""
+    def _redirect(self, item: PageItem, target: str) -> None:
+        """A redirect, or a refresh that is as good as one: the same depth, one hop more."""
         visit = item.visit
         hops = visit.request.hops + 1
         if hops > visit.job.spec.max_hops:
             visit.job.counts["skipped:redirect-limit"] += 1
             return
         like = CrawlRequest("", visit.request.depth, visit.kind, hops, priority=0)
-        self._offer(item, target, base, like)
+        self._offer(item, target, None, like)
 
     def _page(self, item: PageItem, page: Extracted) -> None:
         job, all_left = item.visit.job, item.found.consent.nofollow
-        if page.meta_refresh and not all_left:
-            self._redirect(item, page.meta_refresh, page.base)
         depth = item.visit.request.depth + 1
         sent = CrawlRequest("", depth, priority=1 if depth < DEEP else 2)
+        if not all_left:
+            self._declared(item, page, sent)
         heeded = job.signals.of("nofollow") == "honour"
         for link in page.links:
             if all_left or (heeded and link.nofollow):
                 job.counts["skipped:signal-nofollow"] += 1
             else:
                 self._offer(item, link.url, page.base, sent)
+
+    def _declared(self, item: PageItem, page: Extracted, sent: CrawlRequest) -> None:
+        """Where the page itself leads: by a refresh, and to what it calls its canonical URL."""
+        if target := rows.soon(page):
+            self._redirect(item, target)
+        elif page.refresh:
+            self._offer(item, page.refresh, None, sent)
+        if page.canonical not in ("", item.visit.url.url):
+            self._offer(item, page.canonical, None, sent)
 
     def _sitemap(self, item: PageItem) -> None:
         nested = item.visit.request.hops + 1  # index in index in index has an end

@@ -25,6 +25,7 @@ from storage.table import page_id
 from storage.warc import RawExchange, RefersTo
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+REFRESH_SOON = 5.0  # seconds up to which a refresh is a redirect; a later one is a link
 
 
 @dataclass(slots=True)
@@ -74,6 +75,11 @@ def respelled(url: Url, answer: Exchange | object) -> Url | None:
     except InvalidUrl:
         return None
     return there if there and there.key == url.key and there != url else None
+
+
+def soon(page: Extracted) -> str:
+    """Where a page sends its readers before they could read it; "" for one that does not."""
+    return page.refresh if page.refresh_after <= REFRESH_SOON else ""
 
 
 def not_modified(exchange: Exchange, found: Findings) -> bool:
@@ -147,6 +153,8 @@ def answered(
             "text": page.text or None,
             "lang": page.lang or None,
         }
+    if page is not None and not visit.empty:
+        row |= {"canonical": page.canonical or None, "refresh_to": soon(page) or None}
     if said := found.consent.record():
         row["signals"] = orjson.dumps(said).decode()
     if found.signature is not None:

@@ -97,31 +97,34 @@ def test_base(tag: str, base: str) -> None:
 def test_title_canonical_refresh() -> None:
     found = page(
         "<title> A \n title &amp; more </title><title>no</title><svg><title>no</title></svg>"
-        '<link rel="canonical" href="/c"><meta http-equiv=Refresh content="3; URL=\'next.html\'">'
+        '<base href="/b/"><link rel="canonical" href="c#x"><link rel=canonical href=/no>'
+        "<meta http-equiv=Refresh content=\"3; URL='next.html'\">"
     )
-    assert (found.title, found.canonical, found.meta_refresh) == (
-        "A title & more",
-        "/c",
-        "next.html",
-    )
+    assert (found.title, found.canonical) == ("A title & more", "http://a.example/b/c")
+    assert (found.refresh, found.refresh_after) == ("http://a.example/b/next.html", 3)
 
 
-@pytest.mark.parametrize(
-    ("content", "target"),
-    [
-        ("0;url=x", "x"),
-        ("0; URL = x y", "x y"),
-        ('5,url="a b"', "a b"),
-        ("0; x.html", "x.html"),
-        ("10", ""),
-        ("", ""),
-        ("0;url=", ""),
-        ("0;url=javascript:x", ""),
-        (".5 x", "x"),
-    ],
-)
-def test_meta_refresh(content: str, target: str) -> None:
-    assert page(f"<meta http-equiv='refresh' content='{content}'>").meta_refresh == target
+def test_a_refresh_to_what_cannot_be_fetched_is_none() -> None:
+    assert page("<meta http-equiv=refresh content='0;url=javascript:x'>").refresh == ""
+    assert page("<link rel=canonical href=data:x>").canonical == ""
+
+
+def test_headers_go_before_the_page() -> None:
+    html = (
+        b"<link rel=canonical href=/page><meta http-equiv=refresh content=0;/page><base href=/b/>"
+    )
+    headers = [("Link", '<header>; rel="canonical"'), ("Refresh", "7; url=header")]
+    found = extract(
+        html, url="http://a.example/d/x", headers=[*headers, ("Content-Type", "text/html")]
+    )
+    assert found.canonical == found.refresh == "http://a.example/d/header"
+    assert found.refresh_after == 7
+    found = extract(b"%PDF-1.7", url="http://a.example/d/x", headers=headers)
+    assert found.canonical == "http://a.example/d/header"
+
+
+def test_a_canonical_that_is_no_url_is_recorded_as_written() -> None:
+    assert page("<link rel=canonical href='http://[x/'>").canonical == "http://[x/"
 
 
 def test_main_text_and_language() -> None:

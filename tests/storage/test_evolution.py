@@ -21,7 +21,7 @@ from tests.storage.samples import LAYOUT, sealed
 
 NEWER = {
     *("hops", "etag", "last_modified", "text_digest"),
-    *("revisit_of", "revisit_time", "recrawl_interval"),
+    *("revisit_of", "revisit_time", "recrawl_interval", "canonical", "refresh_to"),
 }
 OLD = pa.schema([field for field in SCHEMA if field.name not in NEWER])
 
