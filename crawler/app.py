@@ -16,7 +16,8 @@ from pathlib import Path
 import uvloop
 
 from crawler.config import Settings
-from crawler.fetch.guard import refused_literal
+from crawler.fetch.guard import literal_refusal
+from crawler.fetch.proxy import ignored
 from crawler.job import JobSpec, UsageError
 from crawler.report import DryRunLine, FetchReport, Progress, Summary
 from crawler.run import Run
@@ -107,7 +108,7 @@ def dry_run(spec: JobSpec, settings: Settings) -> Iterator[DryRunLine]:
         seen.add(url.key)
         kind = "sitemap" if text in spec.sitemaps else "seed"
         reason = None if kind == "sitemap" else scope.check(url, 0, spec.max_depth)
-        if reason is None and refused_literal(url.hostname, spec.allow_private_networks):
+        if reason is None and literal_refusal(url.hostname, spec.allow_private_networks):
             reason = "blocked-address"
         if reason is None:
             yield DryRunLine(url.url, "fetch", f"{kind}, if its robots.txt allows it")
@@ -130,6 +131,8 @@ def run_worker(settings: Settings) -> int:
         format=f"%(asctime)s {name} %(levelname)s %(message)s",
         stream=sys.stderr,
     )
+    if line := ignored(os.environ, settings.trusted_proxy):
+        logging.getLogger("comity.worker").warning("%s", line)
     return uvloop.run(run(settings, name=name, spool=spool))
 
 

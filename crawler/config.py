@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
+from crawler.fetch.proxy import Proxy
 from crawler.job import Count, Duration, JobSpec, Size, UsageError
 from crawler.ranges import network
 from crawler.schema import Shown, format_value, read_toml, shown, unknown_key, validate
@@ -67,6 +68,12 @@ class Settings(BaseModel):
     dns_server: Annotated[
         str | None, Shown("--dns-server", "IP:PORT", default="the system's resolver")
     ] = Field(default=None, description="Name server to resolve all hosts with.")
+    trusted_proxy: Annotated[str | None, Shown(metavar="URL", default="none")] = Field(
+        default=None,
+        description="HTTP proxy that all requests to hosts go through, http://HOST:PORT. It takes "
+        "the place of the address guard, so IT MUST REFUSE PRIVATE ADDRESSES ITSELF: any page met "
+        "could else point the crawl at your own services. See Proxies.",
+    )
     workers: Annotated[Count, Shown("--workers", "N", default="one per core")] = Field(
         default_factory=_cores,
         ge=0,
@@ -170,6 +177,16 @@ class Settings(BaseModel):
                 "rediss://... or unix:///path)"
             )
         return value
+
+    @field_validator("trusted_proxy")
+    @classmethod
+    def _proxy_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            return str(Proxy.parse(value).url)
+        except ValueError as exc:
+            raise ValueError(f"{mask_url(value)!r} is {exc}") from None
 
     @field_validator("dns_server")
     @classmethod
@@ -328,7 +345,7 @@ def parse_headers(lines: Any, where: str) -> dict[str, str]:
 
 def masked(key: str, value: Any) -> Any:
     """``value`` with what should not be on a screen replaced by ``***``."""
-    if key == "redis" and value:
+    if key in ("redis", "trusted_proxy") and value:
         return mask_url(value)
     if shown(FIELDS[key]).secret and isinstance(value, dict):
         return dict.fromkeys(value, "***")

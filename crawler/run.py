@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import secrets
 import sys
 import time
@@ -19,6 +20,7 @@ import msgspec
 from crawler import jobfile
 from crawler.bounds import limits
 from crawler.config import Settings
+from crawler.fetch.proxy import ignored
 from crawler.job import JobSpec, UsageError
 from crawler.report import Progress, Summary
 from crawler.resuming import credit, resumed
@@ -87,7 +89,7 @@ class Run:
             await self._own(frontier)
             await self._submit(frontier)
             if self._warn:
-                _warn(self._spec)
+                _warn(self._spec, self._settings)
             summary = await self._run(frontier)
             if self._private and summary.state != "failed":
                 with suppress(FrontierError):  # then its restart takes a little longer
@@ -362,8 +364,10 @@ class Run:
         )
 
 
-def _warn(spec: JobSpec) -> None:
-    """Say what may do harm: to our own network, or to a site."""
+def _warn(spec: JobSpec, settings: Settings) -> None:
+    """Say what may do harm, to our own network or to a site, and what is not done silently."""
+    if line := ignored(os.environ, settings.trusted_proxy):
+        print(f"comity: warning: {line}", file=sys.stderr)
     if spec.allow_private_networks:
         print(
             "comity: warning: --allow-private-networks: any page met can point this crawl at "

@@ -56,6 +56,7 @@ REASONS: Final = frozenset(
         "protocol-error",  # not HTTP
         "header-flood",  # too many or too large headers
         "content-type",  # not a type that the job stores: cut off after its headers or first bytes
+        "proxy-error",  # the operator's proxy did not let the request through
         "internal-error",  # processing it failed; a defect of ours
         # the answer
         "http-401",

@@ -96,6 +96,8 @@ TABLE: Final[dict[str, Rule]] = {
     "protocol-error": Rule("alive", attempts=2, wait=2.0),
     "header-flood": _UNUSABLE,
     "content-type": _UNUSABLE,
+    # Our proxy's trouble, not the host's: its URLs wait until it is over.
+    "proxy-error": Rule("neutral", attempts=UNBOUNDED, wait=30.0, contact=False),
     "internal-error": Rule("alive", attempts=None, wait=60.0),
     # the answer
     "http-401": _ANSWER,

@@ -26,11 +26,12 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from crawler.content import SNIFFED
 from crawler.fetch.decode import ACCEPT_ENCODING, Decoder
-from crawler.fetch.dial import Clocks, Dialer, Forbids, forbidden, peer, wire_of
+from crawler.fetch.dial import Clocks, Dialer, Forbids, forbidden, wire_of
 from crawler.fetch.dns import Resolver
 from crawler.fetch.errors import answer_error
 from crawler.fetch.exchange import Exchange, FetchError, LeaseExpired
 from crawler.fetch.head import Head, parsed, saved
+from crawler.fetch.proxy import Proxy
 from crawler.fetch.wire import Limits, TimeUp, Watch, Wire, header_flood
 
 Gate = Callable[[], bool]
@@ -63,6 +64,7 @@ _OWN: Final = frozenset(
     }
 )
 _KEPT: Final = 1_000_000  # bytes kept of the payload of an answer that is of no use
+_WANTS_CREDENTIALS: Final = 407  # of a proxy alone (RFC 9110 15.5.8)
 _CUT: Final = {"bomb": "length", "header-flood": "length", "too-slow": "time"}  # WARC-Truncated
 
 
@@ -128,12 +130,21 @@ class Client:
 
     :param resolver: closed together with the client
     :param allow_private: contact private and loopback addresses too
+    :param proxy: through which all requests go; it has to refuse private addresses itself
     """
 
-    def __init__(self, limits: Limits, resolver: Resolver, *, allow_private: bool = False) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        resolver: Resolver,
+        *,
+        allow_private: bool = False,
+        proxy: Proxy | None = None,
+    ) -> None:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._dialer = Dialer(limits, resolver, allow_private=allow_private)
+        self._proxy = proxy
+        self._dialer = Dialer(limits, resolver, allow_private=allow_private, proxy=proxy)
 
     async def fetch(
         self,
@@ -170,9 +181,13 @@ class Client:
             target.scheme, target.host, target.port, clocks, forbids
         )
         try:
-            if (why := forbidden(peer(connection), forbids)) is not None:
+            if (why := forbidden(self._dialer.address(connection), forbids)) is not None:
                 raise FetchError("opted-out", why)
-            exchange = await self._exchange(connection, url, head, body, gate, refuses)
+            sent = head
+            if self._proxy is not None and target.scheme == "http":
+                sent = self._proxy.forward(head, target.authority)
+            ask = _Ask(url, head, sent + body, gate, refuses)
+            exchange = await self._exchange(connection, ask)
         except BaseException:
             connection.close()
             raise
@@ -186,38 +201,33 @@ class Client:
         """Close all connections and stop resolving."""
         await self._dialer.close()
 
-    async def _exchange(
-        self,
-        connection: Connection,
-        url: str,
-        head: bytes,
-        body: bytes,
-        gate: Gate | None,
-        refuses: Refuses | None,
-    ) -> Exchange:
-        address, wire = peer(connection), wire_of(connection)
+    async def _exchange(self, connection: Connection, ask: _Ask) -> Exchange:
+        address, wire = self._dialer.address(connection), wire_of(connection)
         transport = wire.transport
-        assert transport is not None  # noqa: S101 - or it would have had no peer
-        if gate is not None and not gate():
-            raise LeaseExpired(f"too little is left of the lease to fetch {url}")
-        wire.begin(bodiless=head.startswith(b"HEAD "))
+        if transport is None:
+            raise FetchError("reset", "the connection ended before the request")
+        if ask.gate is not None and not ask.gate():
+            raise LeaseExpired(f"too little is left of the lease to fetch {ask.url}")
+        wire.begin(bodiless=ask.head.startswith(b"HEAD "))
         watch = Watch(self._loop, wire, self._limits)
         started, clock = time.time(), time.monotonic()
         try:
-            transport.write(head + body)
-            answer = await self._answer(wire, refuses)
+            transport.write(ask.sent)
+            answer = await self._answer(wire, ask.refuses)
         finally:
             watch.cancel()
         finished = time.monotonic()
+        if self._proxy is not None and answer.head.status == _WANTS_CREDENTIALS:
+            raise FetchError("proxy-error", "the proxy wants other credentials")
         if answer.truncated is None:
             wire.end(answer.head.all("keep-alive"))
         exchange = Exchange(
-            url=url,
+            url=ask.url,
             ip=address,
             started=started,
             seconds=finished - clock,
             finished_mono=finished,
-            request_head=head,
+            request_head=ask.head,
             status=answer.head.status,
             status_line=answer.head.status_line,
             headers=answer.head.headers,
@@ -264,6 +274,17 @@ class Client:
         if truncated is None and (wire.broken or not decoder.complete()):
             truncated = "disconnect"
         return _Answer(head, decoder.payload(), truncated)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """A request on its way."""
+
+    url: str  # asked for
+    head: bytes  # as the host gets it
+    sent: bytes  # what goes over the wire
+    gate: Gate | None  # see Client.fetch
+    refuses: Refuses | None  # see Client.fetch
 
 
 @dataclass(frozen=True, slots=True)

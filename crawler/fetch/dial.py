@@ -3,7 +3,9 @@
 Invariants kept: one door out (sockets come from :mod:`crawler.fetch.guard`); never early (where a
 host shares clocks with others, these are waited for once the address is known: before it is
 connected to, and again when connecting took longer than they allow). An address that its site's
-operator wants left alone is not connected to, and a kept connection to it not used again.
+operator wants left alone is not connected to, and a kept connection to it not used again. Where
+there is a trusted proxy (:mod:`crawler.fetch.proxy`), it sees to addresses: here they are unknown,
+so that they have neither clocks nor entries on the block list.
 
 aiohttp's connector gives the pool, happy eyeballs and TLS. It resolves nothing: it is told, so that
 the address that a clock was asked for is the one that is contacted.
@@ -17,10 +19,11 @@ import ssl
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import partial
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from aiohttp import ClientRequest, ClientTimeout, TCPConnector
+from aiohttp import ClientProxyConnectionError, ClientRequest, ClientTimeout, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.helpers import is_ip_address
 from yarl import URL
@@ -28,7 +31,8 @@ from yarl import URL
 from crawler.fetch.dns import Resolver
 from crawler.fetch.errors import connect_error
 from crawler.fetch.exchange import FetchError
-from crawler.fetch.guard import guarded_socket, meant, refusal
+from crawler.fetch.guard import guarded_socket, literal_refusal, meant, refusal
+from crawler.fetch.proxy import Proxy
 from crawler.fetch.wire import Limits, Wire
 
 _PATIENCE: Final = 2.0  # seconds after which another address of a host is tried
@@ -50,7 +54,10 @@ class Clocks(Protocol):
         """Asked before the host's name is looked up; raises ``LeaseError`` to turn it away."""
 
     async def reserve(self, address: str, seconds: float) -> None:
-        """Return when ``address`` may be contacted, which takes so long; or ``LeaseError``."""
+        """Return when ``address`` may be contacted, which takes so long; or ``LeaseError``.
+
+        "": it is not known which.
+        """
 
 
 class Dialer:
@@ -58,16 +65,20 @@ class Dialer:
 
     :param resolver: closed together with the dialer
     :param allow_private: contact private and loopback addresses too
+    :param proxy: makes the connections in our place
     """
 
-    def __init__(self, limits: Limits, resolver: Resolver, *, allow_private: bool) -> None:
+    def __init__(
+        self, limits: Limits, resolver: Resolver, *, allow_private: bool, proxy: Proxy | None = None
+    ) -> None:
         self._limits = limits
         self._resolver = resolver
         self._allow_private = allow_private
         self._loop = asyncio.get_running_loop()
         self._tls = ssl.create_default_context()
         self._tls.set_alpn_protocols(["http/1.1"])
-        self._connector = _Connector(limits, allow_private)
+        self._proxy = proxy
+        self._connector = _Connector(limits, allow_private or proxy is not None)
         self._start = 0.0  # seconds that connecting takes, smoothed
         self._origins: dict[tuple[str, str, int], ClientRequest] = {}
 
@@ -86,14 +97,21 @@ class Dialer:
         """
         origin = self._origin(scheme, host, port)
         while (connection := await self._connector.idle(origin)) is not None:
-            if forbidden(peer(connection), forbids) is not None:
+            if forbidden(self.address(connection), forbids) is not None:
                 connection.close()
             elif await self._ready(connection, clocks):
                 return connection
-        connection = await self._dial(origin, host, clocks, forbids)
+        if self._proxy is None:
+            connection = await self._dial(origin, host, clocks, forbids)
+        else:
+            connection = await self._dial_by(self._proxy, origin, host, clocks)
         if await self._ready(connection, clocks):
             return connection
         raise FetchError("reset", "the connection ended before the request")
+
+    def address(self, connection: Connection) -> str:
+        """The host's address, of a connection that stands; "" where a proxy alone knows it."""
+        return peer(connection) if self._proxy is None else ""
 
     async def close(self) -> None:
         """Close all connections and stop resolving."""
@@ -104,7 +122,7 @@ class Dialer:
         """Wait for the clocks; whether the connection still stands then. Else it is closed."""
         if clocks is not None:
             try:
-                await clocks.reserve(peer(connection), 0.0)
+                await clocks.reserve(self.address(connection), 0.0)
             except BaseException:
                 connection.release()
                 raise
@@ -137,6 +155,26 @@ class Dialer:
                 self._start += _SMOOTHING * (self._loop.time() - started - self._start)
                 return connection
         raise next((e for e in errors if e.reason != "blocked-address"), errors[-1])
+
+    async def _dial_by(
+        self, proxy: Proxy, origin: ClientRequest, host: str, clocks: Clocks | None
+    ) -> Connection:
+        """A new connection to the proxy, for https with a tunnel to the host."""
+        if (why := literal_refusal(host, self._allow_private)) is not None:
+            raise FetchError("blocked-address", why)
+        try:
+            addresses, left = await self._look_up(proxy.host, None)
+        except FetchError as error:
+            raise FetchError("proxy-error", f"the proxy: {error.detail}") from error
+        if clocks is not None:
+            await clocks.admit(self._allowance())
+            await clocks.reserve("", self._allowance())
+        try:
+            return await self._open(origin, addresses, left)
+        except FetchError as error:
+            if error.reason == "connect-timeout" and not origin.is_ssl():
+                raise FetchError("proxy-error", "no connection to the proxy in time") from error
+            raise
 
     async def _look_up(self, host: str, clocks: Clocks | None) -> tuple[tuple[str, ...], float]:
         """The host's addresses, and the seconds that are left to connect to one of them."""
@@ -178,7 +216,8 @@ class Dialer:
             if len(self._origins) >= _MAX_ORIGINS:
                 self._origins.clear()
             url = URL.build(scheme=scheme, host=host, port=port)
-            origin = ClientRequest("GET", url, loop=self._loop, ssl=self._tls)
+            by = None if self._proxy is None else self._proxy.url
+            origin = ClientRequest("GET", url, loop=self._loop, ssl=self._tls, proxy=by)
             self._origins[key] = origin
         return origin
 
@@ -195,6 +234,15 @@ class _Connector(TCPConnector):
             keepalive_timeout=15.0,
         )
         self._factory = partial(Wire, self._loop, limits)  # type: ignore[assignment]
+
+    async def _create_direct_connection(
+        self, *args: Any, **options: Any
+    ) -> tuple[asyncio.Transport, ResponseHandler]:
+        """With a proxy at its other end an answer comes before the first request: to CONNECT."""
+        transport, line = await super()._create_direct_connection(*args, **options)
+        if options.get("client_error") is ClientProxyConnectionError and isinstance(line, Wire):
+            line.begin(bodiless=False)
+        return transport, line
 
     async def idle(self, origin: ClientRequest) -> Connection | None:
         """A kept connection to an origin, taken out of the pool."""
@@ -225,8 +273,8 @@ class _Told(AbstractResolver):
 
 
 def forbidden(address: str, forbids: Forbids | None) -> str | None:
-    """Why an address, or one that is reached through it, must not be contacted."""
-    if forbids is None:
+    """Why an address, or one that is reached through it, must not be contacted; "" is unknown."""
+    if forbids is None or not address:
         return None
     return next((why for each in meant(address) if (why := forbids(each)) is not None), None)
 

@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from crawler.fetch.exchange import FetchError
 from crawler.fetch.guard import BlockedAddress
+from crawler.fetch.proxy import tunnel_reason
 
 _ERRNO: Final = {
     errno.ECONNREFUSED: "refused",
@@ -47,6 +48,11 @@ def connect_error(error: Exception) -> FetchError:
     """What an exception of the connector means; ``FetchError`` comes back as it is."""
     if isinstance(error, FetchError):
         return error
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        detail = f"the proxy answers CONNECT with {error.status} {error.message}"
+        return FetchError(tunnel_reason(error.status), detail)
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return FetchError("proxy-error", f"no connection to the proxy: {_words(error.os_error)}")
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return _certificate_error(error.certificate_error)
     if isinstance(error, aiohttp.ClientConnectorSSLError):

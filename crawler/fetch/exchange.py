@@ -16,11 +16,11 @@ class Exchange:
     """One request and its answer, as they went over the wire (chunking and codings undone)."""
 
     url: str  # the URL asked for, verbatim
-    ip: str  # the peer's address
+    ip: str  # the host's address; "": a proxy alone knows it
     started: float  # unix seconds, just before the request was written
     seconds: float  # from just before the request was written to the end of the body
     finished_mono: float  # time.monotonic() at the end of the body; the host's delay runs from here
-    request_head: bytes  # as sent: request line, headers, empty line
+    request_head: bytes  # as the host gets it: request line, headers, empty line
     status: int  # HTTP status code
     status_line: str  # "HTTP/1.1 200 OK"
     headers: tuple[tuple[str, str], ...]  # raw order and case; the bytes read as ISO-8859-1

@@ -98,14 +98,14 @@ def refusal(address: str, allow_private: bool) -> str | None:
     return None if label is None else f"{address} is not globally routable ({label})"
 
 
-def refused_literal(hostname: str, allow_private: bool) -> bool:
-    """Whether a URL's host is an address literal that may not be contacted; names are resolved."""
+def literal_refusal(hostname: str, allow_private: bool) -> str | None:
+    """The same for a URL's host, where it is an address literal: names are resolved first."""
     address = hostname.strip("[]")
     try:
         ip_address(address)
     except ValueError:
-        return False
-    return refusal(address, allow_private) is not None
+        return None
+    return refusal(address, allow_private)
 
 
 def meant(address: str) -> tuple[str, ...]:

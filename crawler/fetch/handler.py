@@ -4,7 +4,8 @@ Invariants kept: one door out (http and https of a crawler share their clients, 
 other handler); a request without a live lease is refused, whichever way it came to the downloader.
 
 Settings read: ``COMITY_REQUIRE_LEASE`` (True: refuse requests without a gate),
-``COMITY_ALLOW_PRIVATE`` (False), ``COMITY_DNS_SERVER`` ("IP:PORT", or "" for the system's),
+``COMITY_ALLOW_PRIVATE`` (False), ``COMITY_TRUSTED_PROXY`` (its URL, or ""),
+``COMITY_DNS_SERVER`` ("IP:PORT", or "" for the system's),
 ``COMITY_PLAIN_RESPONSE`` (False; True leaves headers, flags and the body's type out of Scrapy's
 response, for spiders that read the exchange), and the :class:`~crawler.fetch.wire.Limits` as
 ``COMITY_CONNECT_TIMEOUT, COMITY_FIRST_BYTE_TIMEOUT, COMITY_TOTAL_TIMEOUT, COMITY_MIN_RATE,
@@ -36,6 +37,7 @@ from scrapy.responsetypes import responsetypes
 from crawler.fetch.client import Client
 from crawler.fetch.dns import Resolver
 from crawler.fetch.exchange import Exchange, LeaseMissing
+from crawler.fetch.proxy import Proxy
 from crawler.fetch.wire import Limits
 
 if TYPE_CHECKING:
@@ -92,6 +94,8 @@ class GuardedHandler(BaseDownloadHandler):
         self._allow_private = settings.getbool("COMITY_ALLOW_PRIVATE", False)
         self._limits = limits_from(settings)
         self._dns_server = settings.get("COMITY_DNS_SERVER") or ""
+        by = settings.get("COMITY_TRUSTED_PROXY")
+        self._proxy = Proxy.parse(by) if by else None
         self._clients: dict[bool, Client] = {}  # by whether private addresses may be contacted
 
     @classmethod
@@ -108,7 +112,8 @@ class GuardedHandler(BaseDownloadHandler):
         meta = request.meta
         if meta.get("proxy"):
             raise NotSupported(
-                f"proxy {meta['proxy']!r} refused: it would bypass the address guard"
+                f"proxy {meta['proxy']!r} refused: it would bypass the address guard; "
+                "only an operator's COMITY_TRUSTED_PROXY may"
             )
         gate = meta.get("gate")
         if gate is None and self._require_lease:
@@ -142,7 +147,7 @@ class GuardedHandler(BaseDownloadHandler):
         client = self._clients.get(allow_private)
         if client is None:
             resolver = Resolver(self._dns_server)
-            client = Client(self._limits, resolver, allow_private=allow_private)
+            client = Client(self._limits, resolver, allow_private=allow_private, proxy=self._proxy)
             self._clients[allow_private] = client
         return client
 
@@ -166,6 +171,6 @@ def _response(exchange: Exchange) -> Response:
         headers=headers,
         body=exchange.payload,
         flags=[] if exchange.truncated is None else ["truncated", exchange.truncated],
-        ip_address=ip_address(exchange.ip),
+        ip_address=ip_address(exchange.ip) if exchange.ip else None,
         protocol=exchange.status_line.partition(" ")[0],
     )

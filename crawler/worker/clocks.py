@@ -47,6 +47,7 @@ class SharedClocks:
     async def reserve(self, address: str, seconds: float) -> None:
         """Wait until a contact with ``address`` that takes ``seconds`` to start may begin.
 
+        Of an address that is not known ("", behind a proxy) there is no clock but for literals.
         Raises LeaseError: not soon; the host's clock and its ticket say when.
         """
         self._now = clocks = self._clocks(address)
@@ -71,7 +72,9 @@ class SharedClocks:
 
     def _clocks(self, address: str) -> tuple[SharedClock, ...]:
         """Those of a contact with an address; an address literal is its own domain."""
-        hold, name = self._hold, plain(address)
+        hold, name = self._hold, plain(address) if address else self._address
+        if not name:
+            return (self._domain,) if self._domain.delay else ()
         delay = hold.worker.ranges.delay(name)
         bounds = hold.job.politeness
         capped = bounds.address_delay if delay is None else min(delay, bounds.min_delay)

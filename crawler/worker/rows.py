@@ -132,7 +132,7 @@ def answered(
         "page_id": visit_id(job, visit, exchange),
         "fetch_time": exchange.started,
         "fetch_status": exchange.status,
-        "fetch_ip": exchange.ip,
+        "fetch_ip": exchange.ip or None,
         "fetch_seconds": exchange.seconds,
         "attempts": visit.request.attempts + 1,
         "content_digest": found.digest or None,

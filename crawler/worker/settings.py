@@ -50,6 +50,7 @@ def scrapy_settings(settings: Settings) -> dict[str, Any]:
         "STATS_DUMP": False,
         "COMITY_PLAIN_RESPONSE": True,
         "COMITY_DNS_SERVER": settings.dns_server or "",
+        "COMITY_TRUSTED_PROXY": settings.trusted_proxy or "",
         **{f"COMITY_{key.upper()}": getattr(settings, key) for key in FETCH_LIMITS},
     }
 

@@ -79,6 +79,7 @@ ACTIONS = [
     ("truncated", "retry retry drop drop", False),
     ("internal-error", "retry retry drop drop", False),
     ("robots-unreachable", "retry retry retry retry", False),
+    ("proxy-error", "retry retry retry retry", False),
     *((reason, "drop", True) for reason in ("tls-expired", "tls-name", "tls-untrusted")),
     ("too-slow", "retry drop drop drop", True),
     *((r, "retry retry drop drop", True) for r in ("dns-servfail", "dns-timeout", "refused")),

@@ -9,6 +9,7 @@ import pytest
 
 from crawler.fetch.client import Client
 from crawler.fetch.dns import DnsPolicy, Resolver
+from crawler.fetch.proxy import Proxy
 from crawler.fetch.wire import Limits
 
 MakeClient = Callable[..., Client]
@@ -16,7 +17,7 @@ MakeClient = Callable[..., Client]
 
 @pytest.fixture
 async def make_client() -> AsyncIterator[MakeClient]:
-    """``make_client(allow_private=True, dns_server="", dns_policy=None, **limits)``."""
+    """``make_client(allow_private=True, dns_server="", dns_policy=None, proxy="", **limits)``."""
     clients: list[Client] = []
 
     def make(
@@ -24,10 +25,12 @@ async def make_client() -> AsyncIterator[MakeClient]:
         allow_private: bool = True,
         dns_server: str = "",
         dns_policy: DnsPolicy | None = None,
+        proxy: str = "",
         **limits: Any,
     ) -> Client:
         resolver = Resolver(dns_server, dns_policy)
-        client = Client(Limits(**limits), resolver, allow_private=allow_private)
+        by = Proxy.parse(proxy) if proxy else None
+        client = Client(Limits(**limits), resolver, allow_private=allow_private, proxy=by)
         clients.append(client)
         return client
 
