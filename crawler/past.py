@@ -16,6 +16,7 @@ from frontier.model import HostState, Outcome, Politeness
 from frontier.restore import Past
 from frontier.robots import parse as parse_robots
 from frontier.url import InvalidUrl, Url, parse
+from storage.table import ASIDE
 
 COLUMNS: Final = (
     *("url", "visit", "kind", "reason", "fetch_status", "fetch_time", "fetch_seconds"),
@@ -103,7 +104,7 @@ def pasts(
         visits = tuple(
             (place(url, row["visit"] or 1)[1], counted_reason(row))
             for url, row in found
-            if row["kind"] != "robots"
+            if row["kind"] not in ASIDE
         )
         out.append(Past(found[0][0], ready, state, visits))
     return out

@@ -36,6 +36,7 @@ from frontier.url import InvalidUrl, parse
 from storage.blob import StorageError
 from storage.corpus import CUT_OFF, HAS_CONTENT, Corpus
 from storage.segment import Manifest
+from storage.table import ASIDE
 from storage.warc import Record
 
 READS: Final = 16  # records read side by side
@@ -189,7 +190,7 @@ class Rebuild:
 
     def _count(self, row: past.Row) -> None:
         """As the workers counted; errors of attempts that were repeated are not known."""
-        if row["kind"] == "robots":
+        if row["kind"] in ASIDE:
             return
         status, counts = row["fetch_status"], self._counts
         counts["contacts"] += row["attempts"] or 0

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
+from crawler.tdmrep import Reservations
 from frontier.robots import UsageLine
 from frontier.usage import applying
 
@@ -96,6 +97,18 @@ def from_robots_txt(lines: Iterable[UsageLine], path: str) -> Iterator[Statement
         else:
             for found in _usage(statement, source, line.name):
                 yield Statement(found.name, found.value, source, line.value[:_RAW])
+
+
+def from_tdmrep(file: Reservations, path: str) -> Iterator[Statement]:
+    """The statements of a host's TDM file for a path."""
+    if file.unreadable:
+        yield Statement("tdm-reservation", "", "tdmrep.json", file.unreadable)
+    if (rule := file.of(path)) is None:
+        return
+    pairs = (("tdm-reservation", rule.reservation), ("tdm-policy", rule.policy))
+    for name, value in pairs:
+        for said in _reservation(name, value or "", f"tdmrep.json rule {rule.number}"):
+            yield replace(said, raw=rule.raw)
 
 
 def date_of(text: str) -> float | None:

@@ -390,17 +390,32 @@ class Frontier:
                 first += page
         return dict(sums)
 
-    # -- robots.txt copies
+    # -- copies of files that speak for a whole authority
 
     async def robots(self, url: Url) -> bytes | None:
         """The fleet's copy of an authority's robots.txt, as :meth:`put_robots` stored it."""
-        key = keys.robots(partition(url.domain, self.partitions), f"{url.scheme}://{url.host}")
-        found: bytes | None = await self.driver.command("GET", key)
-        return found
+        return await self._copy(keys.robots(*self._authority(url)))
 
     async def put_robots(self, url: Url, copy: bytes, seconds: float) -> None:
         """Share a copy for ``seconds``; only the holder of the host's lease does."""
-        key = keys.robots(partition(url.domain, self.partitions), f"{url.scheme}://{url.host}")
+        await self._put_copy(keys.robots(*self._authority(url)), copy, seconds)
+
+    async def reservations(self, url: Url) -> bytes | None:
+        """The same of its tdmrep.json."""
+        return await self._copy(keys.reservations(*self._authority(url)))
+
+    async def put_reservations(self, url: Url, copy: bytes, seconds: float) -> None:
+        """As :meth:`put_robots`."""
+        await self._put_copy(keys.reservations(*self._authority(url)), copy, seconds)
+
+    def _authority(self, url: Url) -> tuple[int, str]:
+        return partition(url.domain, self.partitions), f"{url.scheme}://{url.host}"
+
+    async def _copy(self, key: str) -> bytes | None:
+        found: bytes | None = await self.driver.command("GET", key)
+        return found
+
+    async def _put_copy(self, key: str, copy: bytes, seconds: float) -> None:
         await self.driver.command("SET", key, copy, "PX", max(1, int(seconds * 1000)))
 
     async def _answers(self, calls: Sequence[Call]) -> list[Reply]:

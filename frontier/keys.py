@@ -46,6 +46,7 @@ key                     type    written by                   what, and how long
 {f}:tq:<job>:<host>     hash    tally                        `rank queries 0 marks` by path, at most 32;
                                                              a week after its last change
 {f}:b:<authority>       string  put_robots                   robots.txt copy (msgpack); a day
+{f}:bt:<authority>      string  put_reservations             tdmrep.json copy (msgpack); a day
 {f}:k:<clock>           string  reserve                      of an address or a registered domain: last
                                                              window's end and delay, the same of the last
                                                              one of another host, end of the line, end of
@@ -100,6 +101,11 @@ def counters(partition: int, job: str) -> str:
 def robots(partition: int, authority: str) -> str:
     """The shared copy of an authority's robots.txt; authority is ``scheme://host[:port]``."""
     return f"{tag(partition)}:b:{authority}"
+
+
+def reservations(partition: int, authority: str) -> str:
+    """The same of its tdmrep.json."""
+    return f"{tag(partition)}:bt:{authority}"
 
 
 def job(name: str) -> str:

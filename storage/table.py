@@ -40,6 +40,10 @@ _EVOLVE_ATTEMPTS: Final = 12  # looks at an older table before its new columns a
 TRANSACTION_DAYS: Final = 30  # how long the table remembers which segments it has
 
 
+# Kinds of rows that no queue held: files fetched on the way to others.
+ASIDE: Final = frozenset({"robots", "tdmrep"})
+
+
 class CommitConflict(StorageError):
     """Another commit came between the snapshot and this one: look again."""
 
@@ -88,7 +92,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column(
         "kind",
         _TEXT,
-        "page, robots or sitemap; revisit: a page that the server said has not changed (304)",
+        "page, robots, tdmrep or sitemap; revisit: a page that its server says is unchanged (304)",
         required=True,
     ),
     Column("reason", _TEXT, "Why the visit is no success: drop or failure code; null when it is"),

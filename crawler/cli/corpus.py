@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from storage.corpus import Corpus
     from storage.warc import Record
 
-KINDS = ("page", "revisit", "robots", "sitemap", "all")
+KINDS = ("page", "revisit", "robots", "tdmrep", "sitemap", "all")
 FORMATS = ("table", "jsonl", "csv")
 
 app = typer.Typer(
@@ -58,7 +58,10 @@ def pages(
         str, typer.Option("--format", metavar="FORMAT", help="table, jsonl or csv.")
     ] = "table",
     kind: Annotated[
-        str, typer.Option("--kind", metavar="KIND", help="page, revisit, robots, sitemap or all.")
+        str,
+        typer.Option(
+            "--kind", metavar="KIND", help="page, revisit, robots, tdmrep, sitemap or all."
+        ),
     ] = "page",
     workspace: Workspace = None,
     name: Job = None,

@@ -67,6 +67,11 @@ class JobContext:
         """Whether pages must be paid for from the job's budget."""
         return self.spec.max_pages is not None
 
+    @property
+    def asks_for_reservations(self) -> bool:
+        """Whether hosts are asked for their TDM files."""
+        return self.signals.of("tdm-reservation") != "ignore"
+
     def stored_pages(self) -> int:
         """Committed pages with status 200. Blocking."""
         with Corpus(self.spec.out, workspace=self.spec.workspace, job=self.spec.name) as corpus:

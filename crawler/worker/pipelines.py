@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from crawler.consent import judge
 from crawler.extract import Extracted, extract
 from crawler.recrawl import Before
-from crawler.signals import from_headers, from_robots_txt
+from crawler.signals import from_headers, from_robots_txt, from_tdmrep
 from crawler.sitemap import parse_sitemap
 from crawler.traps import endless
 from crawler.worker import rows
@@ -28,6 +28,7 @@ from frontier.model import CrawlRequest, UrlResult
 from frontier.policy import reason_for_status
 from frontier.url import InvalidUrl, parse
 from storage.segment import PageRecord
+from storage.table import ASIDE
 
 if TYPE_CHECKING:
     from typing import Self
@@ -86,6 +87,7 @@ class ConsentPipeline(_Pipeline):
             return item
         job, page = visit.job, found.extracted
         said = list(from_robots_txt(visit.usage, visit.url.path))
+        said.extend(from_tdmrep(visit.reserved, visit.url.path))
         said.extend(page.signals if page else from_headers(exchange.headers, job.product))
         image = page is not None and (page.mime_detected or page.mime_type).startswith("image/")
         found.consent = judge(said, job.signals, now=exchange.started, image=image)
@@ -130,7 +132,7 @@ class Outlinks:
     def process_item(self, item: PageItem) -> PageItem:
         """Offer what is in scope; count the rest by reason."""
         visit = item.visit
-        if visit.kind == "robots":
+        if visit.kind in ASIDE:
             return item
         self._watched(item)
         target = rows.redirect_target(item.exchange)

@@ -35,6 +35,7 @@ from crawler.worker.segments import Segments
 from crawler.worker.settings import scrapy_settings
 from crawler.worker.spider import ComitySpider
 from crawler.worker.spilling import Spilling
+from crawler.worker.tdmrep import TdmBook
 from crawler.worker.turn import renewed
 from crawler.worker.visit import Visit
 from dedupe.index import DedupeError, DedupeFull
@@ -43,6 +44,7 @@ from frontier.blocks import BlockList
 from frontier.client import Added, Frontier
 from frontier.model import FrontierError, FrontierFull
 from storage.blob import StorageError, StorageFull
+from storage.table import ASIDE
 
 if TYPE_CHECKING:
     from scrapy.core.engine import ExecutionEngine
@@ -78,6 +80,7 @@ class Worker:
         self.recovery = Recovery(self, spool)
         self.reconciling = Reconciling(self)
         self.robots = RobotsBook(self)
+        self.tdm = TdmBook(self)
         self.leasing = Leasing(self)
         self.spilling = Spilling(self)
         self.sweeper = Sweeper(self)
@@ -122,7 +125,7 @@ class Worker:
     def count(self, visit: Visit, answer: Exchange | FetchError) -> None:
         """Count a contact for the progress display and the job's bounds; errors, of pages."""
         counts = visit.job.counts
-        if visit.kind == "robots":
+        if visit.kind in ASIDE:
             counts["bytes"] += len(answer.payload) if isinstance(answer, Exchange) else 0
             return
         counts["contacts"] += 1

@@ -27,6 +27,7 @@ from frontier.registry import SegmentRecord
 from frontier.url import InvalidUrl, parse
 from storage.blob import StorageError
 from storage.committer import COMMITTED
+from storage.table import ASIDE
 
 if TYPE_CHECKING:
     from crawler.worker.process import Worker
@@ -129,7 +130,7 @@ class Reconciling:
 
     def _rows(self, rows: list[dict[str, object]]) -> Iterator[Row]:
         for row in rows:
-            if row["kind"] == "robots":  # no queue holds it
+            if row["kind"] in ASIDE:
                 continue
             try:
                 place = self._worker.frontier.place(

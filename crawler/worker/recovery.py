@@ -104,6 +104,7 @@ class Recovery:
         if (lost := await registry.last_lost()) != self._lost:
             self._lost = lost
             self._worker.robots.forget()  # the rows of some files may have been in it
+            self._worker.tdm.forget()
         segments = await registry.segments()
         if not segments:
             return

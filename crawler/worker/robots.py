@@ -97,7 +97,7 @@ class RobotsBook:
             return _aged(*known)
         blob = await self._worker.frontier.robots(url)
         copy = msgspec.msgpack.decode(blob, type=Copy) if blob else None
-        if copy is None or copy.expires <= time.time() or await self._lost(copy):
+        if copy is None or copy.expires <= time.time() or await self.lost(copy.segment):
             attempts = attempts_before + 1
             robots_url = parse_url("/robots.txt", url.url)
             answer, verdict, segment = await self._fetch(robots_url, hold, attempts)
@@ -121,9 +121,9 @@ class RobotsBook:
         """Read all copies anew: some may be from contacts whose rows were lost."""
         self._views.clear()
 
-    async def _lost(self, copy: Copy) -> bool:
+    async def lost(self, segment: str) -> bool:
         """Whether the row of the contact that a copy is from was lost with its worker's disk."""
-        return bool(copy.segment) and await self._worker.frontier.registry.was_lost(copy.segment)
+        return bool(segment) and await self._worker.frontier.registry.was_lost(segment)
 
     async def _fetch(self, url: Url, hold: Hold, attempts: int) -> _Look:
         """The answer at the end of the redirects, what followed for its host, and its segment."""
@@ -131,7 +131,7 @@ class RobotsBook:
             if url.host == hold.lease.host:
                 if hop:
                     hold.goes_on()
-                answer, verdict, segment = await self._contact(url, hold, attempts)
+                answer, verdict, segment = await self.contact(url, hold, attempts)
             else:
                 answer, verdict, segment = await self._elsewhere(url, hold, attempts)
             target = redirect_target(answer) if isinstance(answer, Exchange) else None
@@ -143,9 +143,9 @@ class RobotsBook:
                 break
         return answer, verdict, segment
 
-    async def _contact(self, url: Url, hold: Hold, attempts: int) -> _Look:
-        """One request for a robots.txt under a lease of its host; its answer becomes a row."""
-        visit = Visit(hold.job, url, CrawlRequest(url.url, kind="robots"), "robots")
+    async def contact(self, url: Url, hold: Hold, attempts: int, kind: str = "robots") -> _Look:
+        """One request for such a file under a lease of its host; its answer becomes a row."""
+        visit = Visit(hold.job, url, CrawlRequest(url.url, kind=kind), kind)
         visit.stored.add_done_callback(self._noted)
         answer = await hold.contact(visit)
         if isinstance(answer, LeaseError):
@@ -190,7 +190,7 @@ class RobotsBook:
         other.goes_on()
         self._worker.holds.add(other)
         try:
-            return await self._contact(url, other, attempts), other.wait
+            return await self.contact(url, other, attempts), other.wait
         finally:
             self._worker.holds.discard(other)
             await self._worker.frontier.report(
@@ -198,7 +198,7 @@ class RobotsBook:
             )
 
     def _noted(self, stored: asyncio.Future[UrlResult]) -> None:
-        """A robots.txt that could not be stored loses its row, not the crawl."""
+        """A file that could not be stored loses its row, not the crawl."""
         if not stored.cancelled() and isinstance(error := stored.exception(), Exception):
             self._worker.trouble(error)
 

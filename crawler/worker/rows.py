@@ -21,7 +21,7 @@ from dedupe.near import Signature
 from frontier.model import CrawlRequest
 from frontier.policy import reason_for_status
 from frontier.url import InvalidUrl, Url, parse
-from storage.table import page_id
+from storage.table import ASIDE, page_id
 from storage.warc import RawExchange, RefersTo
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -88,8 +88,8 @@ def not_modified(exchange: Exchange, found: Findings) -> bool:
 
 
 def visit_id(job: JobContext, visit: Visit, exchange: Exchange) -> str:
-    """The row's page_id; robots.txt, which no queue holds, is told apart by the time."""
-    if visit.kind == "robots":
+    """The row's page_id; robots.txt and the like, which no queue holds, are told apart by time."""
+    if visit.kind in ASIDE:
         return page_id(job.name, f"{visit.url.key} {exchange.started:.6f}", 1)
     return page_id(job.name, visit.url.key, visit.request.visit)
 
@@ -141,7 +141,7 @@ def answered(
         "robots": visit.robots_rule or None,
         "reason": reason or reason_for_status(exchange.status) or None,
     }
-    if visit.kind != "robots":
+    if visit.kind not in ASIDE:
         row |= _for_the_next(job, visit, exchange, found, row["reason"])
     page = found.extracted
     if page is not None:

@@ -1,6 +1,7 @@
 """One lease, from its grant to giving the host back.
 
-The URLs are taken one after another: robots.txt first, then the host's clock, then the contact;
+The URLs are taken one after another: robots.txt first (and the host's TDM file, where the job
+honours it), then the host's clock, then the contact;
 what each came to is reported under the lease's token when its page is in a segment. A delay that
 is too long to sleep through ends the turn early: the host goes back with its clock.
 """
@@ -143,6 +144,11 @@ class Turn:
         visit = Visit(
             self.job, url, request, request.kind, leased.fp, robots_rule=verdict.rule or ""
         )
+        if request.kind == "page" and self.job.asks_for_reservations:
+            reserved = await self.worker.tdm.view(url, self.hold, view.rules)
+            if reserved is None:
+                return False
+            visit.reserved = reserved
         return await self._contact(leased, visit, view.rules)
 
     async def _contact(self, leased: LeasedUrl, visit: Visit, rules: Robots) -> bool:
@@ -159,6 +165,7 @@ class Turn:
         self.worker.count(visit, answer)
         again = self._respelled(visit, answer, rules)
         if again is not None:
+            again.reserved = visit.reserved
             visit.decided.set_result(False)
             self.hold.goes_on()
             return await self._contact(leased, again, rules)

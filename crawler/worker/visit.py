@@ -11,6 +11,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from crawler.fetch.exchange import Exchange, FetchError, LeaseError
+from crawler.tdmrep import NONE, Reservations
 from crawler.worker.jobs import JobContext
 from frontier.model import CrawlRequest, UrlResult
 from frontier.robots import UsageLine
@@ -32,15 +33,16 @@ def _future() -> asyncio.Future:  # type: ignore[type-arg]
 
 @dataclass(slots=True)
 class Visit:
-    """One contact: a leased URL's, or that of a robots.txt on the way to it."""
+    """One contact: a leased URL's, or that of a robots.txt or TDM file on the way to it."""
 
     job: JobContext  # on whose behalf
     url: Url  # what is requested
     request: CrawlRequest  # depth, hops, attempts ...
-    kind: str  # page | sitemap | robots
-    fp: str = ""  # the frontier's id; empty for robots.txt, which no queue holds
+    kind: str  # page | sitemap | robots | tdmrep
+    fp: str = ""  # the frontier's id; empty for the last two, which no queue holds
     robots_rule: str = ""  # the robots.txt rule that let it pass
     usage: tuple[UsageLine, ...] = ()  # what that robots.txt says to us about the use of content
+    reserved: Reservations = NONE  # what its host's TDM file says
     answer: asyncio.Future[Answer] = field(default_factory=_future)
     reason: str = ""  # with an answer that is kept and yet no success: why
     withheld: bool = False  # a signal that the job honours forbids to keep the content

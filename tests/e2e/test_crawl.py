@@ -18,6 +18,7 @@ import pytest
 from warcio.archiveiterator import ArchiveIterator
 
 from crawler.demo.judge import Early, judge
+from crawler.tdmrep import PATH as TDM_FILE
 from storage.corpus import Corpus
 
 from .bad_servers import joined, redis_server
@@ -290,7 +291,7 @@ def test_fetch_shows_one_page(web: Web) -> None:
     assert (page["status"], page["robots"]["allowed"]) == (200, True)
     assert len(page["links"]) > 10
     assert page["text"]
-    assert [entry.path for entry in web.requests()] == ["/robots.txt", "/"]
+    assert [entry.path for entry in web.requests()] == ["/robots.txt", TDM_FILE, "/"]
     denied = next(iter(web.truth()["denied"]))
     done = comity("fetch", denied, *options)
     assert done.returncode == 1

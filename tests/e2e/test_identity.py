@@ -21,7 +21,7 @@ def crawl(site: Site, out: Path) -> dict[str, Any]:
     with serving(site):
         done = comity(
             "crawl", site.url, "--allow-private-networks", "--delay", "0.1", "--workers", "1",
-            "--out", str(out), "--json",
+            "--out", str(out), "--json", "--signals", "tdm-reservation=ignore",
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))

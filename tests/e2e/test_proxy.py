@@ -59,7 +59,7 @@ def test_all_requests_go_through_a_trusted_proxy(tmp_path: Path) -> None:
     assert "ignored" not in done.stderr
     assert f"http://me:***@127.0.0.1:{proxy.port}" in shown
     lines = [head.split(b"\r\n")[0] for head in proxy.heads]
-    paths = ("/robots.txt", "/", "/page")
+    paths = ("/robots.txt", "/.well-known/tdmrep.json", "/", "/page")
     assert lines == [f"GET http://site.test{path} HTTP/1.1".encode() for path in paths]
     found = {row["url"]: row for row in rows(out)}
     reasons = {url: row["reason"] for url, row in found.items()}

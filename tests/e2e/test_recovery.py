@@ -216,7 +216,7 @@ def test_an_answer_of_no_use_is_a_row_and_a_record_all_the_same(tmp_path: Path) 
         "flood": ("header-flood", 404, "length", 1),
     }  # fmt: skip
     assert all(row["warc_filename"] for row in found.values())
-    assert check_records(out) == 5  # robots.txt, too
+    assert check_records(out) == 6  # robots.txt and tdmrep.json, too
 
 
 def test_a_broken_sitemap_is_told_and_what_is_whole_of_it_taken(tmp_path: Path) -> None:
@@ -234,6 +234,6 @@ def test_a_broken_sitemap_is_told_and_what_is_whole_of_it_taken(tmp_path: Path) 
             "0.1", "--workers", "1", "--out", str(tmp_path / "out"), "--json",
         )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert site.paths == ["/robots.txt", "/map.xml", "/1"]
+    assert site.paths == ["/robots.txt", "/map.xml", "/.well-known/tdmrep.json", "/1"]
     assert json.loads(done.stdout)["dropped"] == {"invalid-url": 1}
     assert f"sitemap {site.url}map.xml is broken: 1 addresses taken from it" in done.stderr

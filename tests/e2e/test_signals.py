@@ -10,6 +10,7 @@ import pytest
 from warcio.archiveiterator import ArchiveIterator
 
 from crawler.demo.judge import judge
+from crawler.tdmrep import PATH as TDM_FILE
 
 from .conftest import DELAY, Web, comity
 from .test_crawl import check_records, rows
@@ -174,3 +175,61 @@ def test_what_a_site_says_later_holds_for_later_visits(tmp_path: Path, spawn: An
     assert [row["warc_filename"] is None for row in found] == [bool(reason) for reason in reasons]
     assert found[changed]["fetch_status"] == 304
     assert found[changed + 1]["fetch_status"] == 200  # there is nothing to compare with
+
+
+RESERVED = (
+    b'[{"location": "/free/", "tdm-reservation": 0}, {"location": "/", "tdm-reservation": 1}]'
+)
+RESERVING = {
+    "/": Page(html("start", "/page", "/free/page")),
+    "/page": Page(html("page")),
+    "/free/page": Page(html("free")),
+    TDM_FILE: Page(RESERVED, type="application/json"),
+}
+
+
+def test_a_tdm_file_is_asked_for_once_and_honoured(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with serving(RESERVING) as site:
+        done = comity(*options(site, out, "--workers", "2"))
+        assert done.returncode == 0, done.stderr
+        paths = [each.path for each in site.asked]
+        assert paths[:2] == ["/robots.txt", TDM_FILE]
+        assert sorted(paths[2:]) == ["/", "/free/page", "/page"]
+        site.check_polite()
+        found = {row["url"].removeprefix(site.url): row for row in rows(out)}
+    reasons = {path: row["reason"] for path, row in found.items()}
+    withheld = "signal-tdm-reservation"
+    assert reasons == {"/": withheld, "/page": withheld, "/free/page": None}
+    [statement] = json.loads(found["/page"]["signals"])["stated"]
+    assert statement["source"] == "tdmrep.json rule 2"
+    assert json.loads(found["/free/page"]["signals"])["in_force"] == {"tdm-reservation": "0"}
+    [row] = rows(out, kind="tdmrep")
+    assert (row["fetch_status"], row["warc_filename"] is None) == (200, False)
+    check_records(out)
+
+
+@pytest.mark.parametrize(
+    ("robots", "more"),
+    [
+        (b"", ("--signals", "tdm-reservation=ignore")),
+        (b"User-agent: *\nDisallow: /.well-known/", ()),
+    ],
+)
+def test_a_tdm_file_is_left_alone(tmp_path: Path, robots: bytes, more: tuple[str, ...]) -> None:
+    out = tmp_path / "out"
+    with serving(RESERVING | {"/robots.txt": Page(robots, type="text/plain")}) as site:
+        done = comity(*options(site, out, *more))
+        assert done.returncode == 0, done.stderr
+        assert site.of(TDM_FILE) == []
+    assert json.loads(done.stdout)["pages"] == 3
+
+
+def test_signals_shows_the_rule_of_a_tdm_file(tmp_path: Path) -> None:
+    moved = {TDM_FILE: Page(b"", 301, headers={"Location": "/tdm.json"})}
+    with serving(RESERVING | moved | {"/tdm.json": Page(RESERVED)}) as site:
+        done = comity("signals", f"{site.url}/page", "--allow-private-networks", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [s["source"] for s in found["signals"]] == ["tdmrep.json rule 2"]
+    assert found["follows"] == {"tdm-reservation": "not kept"}

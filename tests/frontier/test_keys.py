@@ -54,6 +54,7 @@ async def test_keys_are_documented(frontier: Frontier) -> None:
     await registry.put_segment("s", SegmentRecord("j", "w"))
     await registry.lock("commit:j", "w", 60)
     await frontier.put_robots(url, b"copy", 60)
+    await frontier.put_reservations(url, b"copy", 60)
     await frontier.windows.reserve(SharedClock("d.test", 0.5), "d.test", want=1, ttl=60)
     counted = [Tally("p", url, "x", 1), Tally("q", url, "y", mark="abcd")]
     await tally(frontier, "j", counted, window=0, marks=1)
