@@ -56,7 +56,9 @@ async def dump(frontier: Frontier, tags: Collection[str]) -> Dump:
     command, out = frontier.driver.command, {}
     for key in await command("KEYS", "*"):
         if key.decode().partition(":")[0] in tags:
-            out[key] = (max(0, await command("PTTL", key)), await command("DUMP", key))
+            ttl, value = await command("PTTL", key), await command("DUMP", key)
+            if value is not None:  # a grant's record lives no longer than its lease
+                out[key] = (max(0, ttl), value)
     return out
 
 
