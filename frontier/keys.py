@@ -22,7 +22,8 @@ key                     type    written by                   what, and how long
 {f}:q:<job>:<c>:<host>  list    add, lease, report, refill   entries of priority class c, oldest first
 {f}:h:<host>            hash    lease, report, renew, claim, begin  t ready ms, d delay ms, s state, b blocked
                                                              reason; while leased: k token, j job,
-                                                             w worker, x deadline ms, n URLs out, go: the suspect that is out was begun; want ms: claimed till
+                                                             w worker, x deadline ms, n URLs out, go: the suspect that is out was begun; exc: lost leases in
+                                                             a row that were excused; want ms: claimed till
                                                              then; line, turn: other jobs that wait
 {f}:u:<host>            string  lease, report                ``entry LF`` each that is leased; lease's life
 {f}:l                   zset    lease, renew, report, claim  leased hosts by deadline, ms

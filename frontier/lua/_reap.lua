@@ -2,16 +2,21 @@
 
 -- Take back up to `most` hosts whose leases ran out. Their clocks run from the deadline, the last
 -- moment they may have been contacted. A lease that could not be renewed, as the server was away
--- until just before, is no loss of its URLs: else three outages would make poison of any.
+-- until just before, is no loss of its URLs: else three outages would make poison of any. A server
+-- that nobody called may have been silent for want of callers, though, all of whom a URL has killed:
+-- so a host is excused a few times in a row (h.exc), until it is given back.
+local EXCUSES = 3
 local function reap(most)
   local L, back = T .. ':l', redis.call('HGET', M, 'back')
   local excused = back and tonumber(back) + longest / 2 or 0
   for _, host in ipairs(redis.call('ZRANGEBYSCORE', L, '-inf', ms(now), 'LIMIT', 0, most)) do
     local H, U = T .. ':h:' .. host, T .. ':u:' .. host
-    local h = redis.call('HMGET', H, 'j', 'x', 'd', 't', 'go')
+    local h = redis.call('HMGET', H, 'j', 'x', 'd', 't', 'go', 'exc')
     local job, entries = h[1], split(redis.call('GET', U))
     local t = math.max(tonumber(h[4] or '0'), tonumber(h[2]) + tonumber(h[3] or '0'))
-    local guilty = tonumber(h[2]) > excused
+    local excuses = tonumber(h[6] or '0')
+    local guilty = tonumber(h[2]) > excused or excuses >= EXCUSES
+    if not guilty then redis.call('HSET', H, 'exc', ms(excuses + 1)) end
     -- A suspect comes alone, and has no part in the end of a worker that had not begun it.
     if #entries == 1 and not h[5] and not string.match(entries[1], '^%d+\t0\t') then guilty = false end
     put_back(job, host, entries, guilty and 1 or 0)

@@ -87,7 +87,7 @@ local function sort(job, host, token, told, entries)
 end
 
 local function give_back(host, job, t, h)
-  redis.call('HDEL', T .. ':h:' .. host, 'k', 'j', 'w', 'x', 'n', 'go')
+  redis.call('HDEL', T .. ':h:' .. host, 'k', 'j', 'w', 'x', 'n', 'go', 'exc')
   redis.call('ZREM', T .. ':l', host)
   expect(job, host, t)
   local first = string.match(h[4] or '', '^[^,]+')
