@@ -7,7 +7,8 @@ partition's names from the tag by the same table; `tests/frontier/test_keys.py` 
 ======================  ======  ===========================  ==========================================
 key                     type    written by                   what, and how long
 ======================  ======  ===========================  ==========================================
-{f}:m                   hash    every script                 hi: highest time seen, ms; tok: last token;
+{f}:m                   hash    every script                 hi: highest time seen, ms; tok: last token,
+                                                             not below 16 times the ms of the first;
                                                              vt: service so far; run, ttl, quiet, at, lost,
                                                              lost:<n>, rc:<job>, back (when it was last away
                                                              till, ms): of the server's restarts;

@@ -92,7 +92,7 @@ local function grant(job, host, worker, ttl, most, slow)
   end
   -- The first in line has been served, or has let its turn pass.
   if line ~= '' then redis.call('HSET', H, 'line', string.match(line, '^[^,]*,(.*)$')) end
-  local token, deadline = redis.call('HINCRBY', M, 'tok', 1), ms(now + ttl)
+  local token, deadline = new_token(), ms(now + ttl)
   redis.call('HSET', H, 'k', ms(token), 'j', job, 'w', worker, 'x', deadline, 'n', #got)
   local blob = join(got)
   redis.call('SET', T .. ':u:' .. host, blob)

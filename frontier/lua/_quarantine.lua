@@ -7,7 +7,7 @@ local lost, quiet = 0, 0 -- times that writes may have been lost here; end of th
 -- that was written until the time kept in `at` is still here; lost tokens must not come again.
 local function quarantine(ttl)
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  local m = redis.call('HMGET', M, 'run', 'ttl', 'quiet', 'at', 'lost')
+  local m = redis.call('HMGET', M, 'run', 'ttl', 'quiet', 'at', 'lost', 'tok')
   if tonumber(m[2] or 0) < ttl then redis.call('HSET', M, 'ttl', ms(ttl)) end
   lost, quiet = tonumber(m[5] or 0), tonumber(m[3] or 0)
   if m[1] ~= run then
@@ -15,7 +15,7 @@ local function quarantine(ttl)
     if m[1] then
       lost, quiet = lost + 1, now + math.max(tonumber(m[2] or 0), ttl) + 1000
       redis.call('HSET', M, 'quiet', ms(quiet), 'lost', ms(lost), 'lost:' .. ms(lost), m[4] or '0')
-      redis.call('HINCRBY', M, 'tok', 1000000)
+      redis.call('HSET', M, 'tok', ms(math.max(tonumber(m[6] or 0) + 1000000, first_token())))
     end
   end
   if now - tonumber(m[4] or 0) >= 1000 then redis.call('HSET', M, 'at', ms(now)) end

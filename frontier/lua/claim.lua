@@ -21,7 +21,7 @@ if wait > 0 then
   return {0, wait, ''}
 end
 redis.call('HDEL', H, 'want')
-local token, deadline = redis.call('HINCRBY', M, 'tok', 1), ms(now + ttl)
+local token, deadline = new_token(), ms(now + ttl)
 redis.call('HSET', H, 'k', ms(token), 'j', job, 'w', ARGV[2], 'x', deadline, 'n', 0)
 redis.call('ZADD', T .. ':l', deadline, host)
 return {token, 0, h[4] or ''}

@@ -117,6 +117,17 @@ local function expect(job, host, t, mode)
   unlist(from, host)
 end
 
+-- Tokens begin at the time, or those from before a loss of all state would come again: in 16ths of a
+-- ms, which is faster than hosts are leased and stays under 2^46 for another century.
+local function first_token() return 16 * now end
+
+local function new_token()
+  local token = redis.call('HINCRBY', M, 'tok', 1)
+  if token > 1 then return token end
+  redis.call('HSET', M, 'tok', ms(first_token()))
+  return first_token()
+end
+
 -- Counters are added up and written at the end of a script, by tell().
 local sums = {}
 local function count(job, field, n)

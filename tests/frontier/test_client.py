@@ -11,6 +11,7 @@ from frontier import keys
 from frontier.client import FencedSegment, Frontier, StaleLease
 from frontier.model import CrawlRequest, FrontierStats, HostState, Lease, Limits, UrlResult
 from frontier.url import parse
+from tests.frontier.conftest import Served
 
 JOB = "j"
 T0 = 1_900_000_000_000
@@ -192,6 +193,21 @@ async def test_unreported_urls_return_in_order(frontier: Frontier) -> None:
     assert {u.request.url[-1] for u in held.urls} == {"1", "2", "3"}
     assert held.urls[-1].request.url[-1] == "3"
     assert all(u.request.attempts == u.request.losses == 0 for u in held.urls)
+
+
+async def test_a_token_from_before_a_loss_of_all_state_is_stale(
+    frontier: Frontier, server: Served
+) -> None:
+    await add(frontier, "http://a.test/1")
+    old = (await lease(frontier))[0]
+    await frontier.driver.command("FLUSHALL")
+    await (await Frontier.open(server.url, partitions=4)).close()
+    later(frontier, 1)
+    await add(frontier, "http://a.test/1")
+    held = (await lease(frontier, "w2"))[0]
+    assert old.token < held.token < 2**46
+    with pytest.raises(StaleLease):
+        await give_back(frontier, old, pending(held))
 
 
 async def test_a_lost_lease_is_reaped_and_its_holder_is_fenced(frontier: Frontier) -> None:
