@@ -36,7 +36,11 @@ for i = 9, #ARGV, 2 do
     names[#names + 1], weights[#weights + 1] = ARGV[i], tonumber(ARGV[i + 1])
   end
 end
-local had = #names > 0 and redis.call('HMGET', T .. ':d', unpack(names)) or {}
+local had = {}
+for first = 1, #names, 500 do
+  local some = redis.call('HMGET', T .. ':d', unpack(names, first, math.min(first + 499, #names)))
+  for _, vt in ipairs(some) do had[#had + 1] = vt end
+end
 local base = tonumber(redis.call('HGET', M, 'vt') or '0')
 for i, name in ipairs(names) do
   wake(name)
