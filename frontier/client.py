@@ -78,7 +78,7 @@ class StaleLease(FrontierError):
 
 
 class FencedSegment(FrontierError):
-    """The segment was given up by recovery: its owner came back too late."""
+    """The segment takes no more URLs: its owner came back too late, or it is not its own."""
 
 
 class Frontier:
@@ -291,7 +291,7 @@ class Frontier:
                 if code == 0:
                     out[i] = StaleLease(f"the lease of {host} is lost")
                 elif code < 0:
-                    text = f"a segment of the lease of {host} was given up by recovery"
+                    text = f"a segment of the lease of {host} is closed, or another job's"
                     out[i] = FencedSegment(text)
                 else:
                     out[i] = None if due < 0 else due / 1000

@@ -5,7 +5,7 @@
 --       fingerprints; n = * (alone, with p): all that the lease still holds
 --       p pending on segment (reason "" done, else dropped); w waits; r returns to its queue
 -- Returns: 2 per lease: {1, ms until the job's next host}, {0, 0} when the token is stale, {-1, 0}
---          when a segment is fenced (sealed or given up by recovery)
+--          when a segment is fenced (sealed, settled, given up by recovery, another job's, nameless)
 -- Keeps 3 (a stale token changes nothing), 4 (in exactly one place) and 5 (nothing is done here:
 -- settle is). Checks come before the first write; a URL reported twice counts once.
 local G = T .. ':g'
@@ -23,12 +23,12 @@ local function groups(at)
 end
 
 local states = {} -- segment -> its state, false for none
-local function fenced(told)
+local function fenced(told, job)
   for _, group in ipairs(told) do
     local segment = group.segment
     if group.action == 'p' then
       if states[segment] == nil then states[segment] = redis.call('HGET', G, segment) end
-      if states[segment] and string.sub(states[segment], 1, 1) ~= 'o' then return true end
+      if segment == '' or states[segment] and states[segment] ~= 'o\n' .. job then return true end
     end
   end
 end
@@ -55,13 +55,15 @@ local function put_pending(job, host, token, told, n, blob)
   return n
 end
 
--- Where each entry goes: what returns, waits, is put on segments (how many), and what is still out.
-local function sort(job, host, token, told, entries)
+-- Where each entry goes: what returns (with free, all that nothing is said of), waits, is put on
+-- segments (how many), and what is still out. What returns keeps its order.
+local function sort(job, host, token, told, entries, free)
   local back, wait, left, by, fps, moved = {}, {}, {}, {}, {}, 0
   for i = 1, #entries do
     fps[i] = fingerprint(entries[i])
     by[fps[i]] = entries[i]
   end
+  local returned = {}
   for _, group in ipairs(told) do
     local into = {}
     for i = group.first, group.last do
@@ -75,13 +77,17 @@ local function sort(job, host, token, told, entries)
         wait[#wait + 1] = ms(now + tonumber(group.wait))
         wait[#wait + 1] = waiter(job, host, entry, group.reason)
       else
-        back[#back + 1] = entry
+        returned[fp] = true
       end
     end
     if #into > 0 then moved = moved + put_pending(job, host, token, group, #into, join(into)) end
   end
   for i = 1, #entries do
-    if by[fps[i]] then left[#left + 1] = entries[i] end
+    if returned[fps[i]] or free and by[fps[i]] then
+      back[#back + 1] = entries[i]
+    elseif by[fps[i]] then
+      left[#left + 1] = entries[i]
+    end
   end
   return back, wait, left, moved
 end
@@ -103,18 +109,16 @@ local function report(at, told)
   local H, U = T .. ':h:' .. host, T .. ':u:' .. host
   local h = redis.call('HMGET', H, 'k', 'j', 't', 'line', 'n')
   if h[1] ~= token then return 0 end
-  if fenced(told) then return -1 end
+  if fenced(told, h[2]) then return -1 end
   local job, had, back, wait, left, moved = h[2], tonumber(h[5] or 0), {}, {}, {}, 0
   local blob = had > 0 and redis.call('GET', U)
   if blob and told[1] and told[1].all then
     moved = put_pending(job, host, token, told[1], had, blob)
   elseif blob then
-    back, wait, left, moved = sort(job, host, token, told, split(blob))
+    back, wait, left, moved = sort(job, host, token, told, split(blob), free)
   end
-  if #wait > 0 then redis.call('ZADD', T .. ':w:' .. job, unpack(wait)) end
-  if free then
-    for _, entry in ipairs(left) do back[#back + 1] = entry end
-    left = {}
+  for first = 1, #wait, 500 do
+    redis.call('ZADD', T .. ':w:' .. job, unpack(wait, first, math.min(first + 499, #wait)))
   end
   put_back(job, host, back, 0)
   if #left > 0 then

@@ -185,14 +185,44 @@ async def test_a_retry_comes_back_when_due_with_its_attempt_counted(frontier: Fr
     assert (request.attempts, request.reason) == (1, "http-503")
 
 
-async def test_unreported_urls_return_in_order(frontier: Frontier) -> None:
-    await add(frontier, *(f"http://a.test/{i}" for i in range(4)))
-    held = (await lease(frontier, urls=3))[0]
-    await give_back(frontier, held, pending(held)[:1])
+@pytest.mark.parametrize("action", ["pending", "return"])
+async def test_urls_that_are_given_back_come_again_in_their_order(
+    frontier: Frontier, action: str
+) -> None:
+    await add(frontier, *(f"http://a.test/{i}" for i in range(6)))
+    held = (await lease(frontier, urls=4))[0]
+    segment = "seg" if action == "pending" else ""
+    await give_back(frontier, held, [UrlResult(held.urls[2].fp, action, segment)])
     held = (await lease(frontier))[0]
-    assert {u.request.url[-1] for u in held.urls} == {"1", "2", "3"}
-    assert held.urls[-1].request.url[-1] == "3"
+    left = "01345" if action == "pending" else "012345"
+    assert "".join(u.request.url[-1] for u in held.urls) == left
     assert all(u.request.attempts == u.request.losses == 0 for u in held.urls)
+
+
+async def test_many_urls_of_a_lease_may_wait(frontier: Frontier) -> None:
+    """More than Lua unpacks."""
+    urls = [parse(f"http://a.test/{i}") for i in range(5_000)]
+    await frontier.add(JOB, [(u, CrawlRequest(u.url)) for u in urls], limits=Limits(host_cap=0))
+    held = (await lease(frontier, urls=5_000))[0]
+    results = [UrlResult(u.fp, "retry", "", "reset", 1.0) for u in held.urls]
+    await give_back(frontier, held, results)
+    stats = await frontier.stats(JOB)
+    assert (stats.waiting, stats.leased) == (5_000, 0)
+
+
+@pytest.mark.parametrize("segment", ["s1", ""])
+async def test_a_segment_is_of_one_job_and_has_a_name(frontier: Frontier, segment: str) -> None:
+    held = []
+    for job in (JOB, "other"):
+        url = parse(f"http://{job}.one.com/")
+        await frontier.add(job, [(url, CrawlRequest(url.url))])
+        grant = await frontier.lease("w", [job], range(4), hosts=1, urls=8, ttl=60)
+        held += grant.leases
+    await give_back(frontier, held[0], pending(held[0], "s1"))
+    with pytest.raises(FencedSegment):
+        await give_back(frontier, held[1], pending(held[1], segment))
+    stats = await frontier.stats("other")
+    assert (stats.leased, stats.pending) == (1, 0)
 
 
 async def test_a_token_from_before_a_loss_of_all_state_is_stale(

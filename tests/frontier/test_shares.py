@@ -39,7 +39,7 @@ async def turn(frontier: Frontier, *jobs: str, wait: float = 0.0, **kwargs: int)
     got = []
     for held in grant.leases:
         got += [f"{held.job} {u.request.url}" for u in held.urls]
-        results = [UrlResult(u.fp, "pending", "seg") for u in held.urls]
+        results = [UrlResult(u.fp, "pending", held.job) for u in held.urls]
         await frontier.report(held, results, state=HostState(), wait=wait, free=True)
     return got
 
@@ -140,3 +140,12 @@ async def test_a_partition_without_its_record_is_an_error(frontier: Frontier) ->
     await frontier.driver.command("DEL", f"{{f{p}}}:m")
     with pytest.raises(FrontierError, match="has lost its state"):
         await frontier.add("j", [(url, CrawlRequest(url.url))])
+
+
+async def test_many_jobs_may_be_asked_for_at_once(frontier: Frontier) -> None:
+    """More than Lua unpacks."""
+    await add(frontier, "j4000", "http://a.test/")
+    p, _ = frontier.place(parse("http://a.test/"))
+    jobs = [f"j{n}" for n in range(8_100)]
+    grant = await frontier.lease("w", jobs, [p], hosts=1, urls=1, ttl=60)
+    assert [held.job for held in grant.leases] == ["j4000"]
