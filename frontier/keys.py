@@ -38,7 +38,9 @@ key                     type    written by                   what, and how long
 {f}:p:<segment>         hash    report, settle, requeue      ``host LF`` and ``entry LF`` each by ``token TAB
                                                              first fp TAB n TAB reason``: the URLs of a
                                                              lease that ended alike; until it is settled
-{f}:g                   hash    report, seal, requeue        segment -> state (o|s|x) LF job
+{f}:g                   hash    report, seal, settle, requeue  segment -> state LF job: o open, s sealed,
+                                                             d ended here, x given up; see {f}:ge
+{f}:ge                  zset    seal, settle, requeue        ended segments, by ms when they are forgotten
 {f}:x:<job>             hash    reconcile, lease, seal       reason by fingerprint: rows of which this
                                                              server may have lost the end; life of the job
 {f}:e:<worker>          hash    lease                        last grant (`host TAB token` each) and its

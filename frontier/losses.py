@@ -60,7 +60,7 @@ class Losses:
         out = {}
         for name, state in found.items():
             mark, _, owner = state.decode().partition("\n")
-            if owner == job and mark != "x":
+            if owner == job and mark in {"o", "s"}:
                 out[name.decode()] = mark == "s"
         return out
 

@@ -4,13 +4,14 @@
 -- Returns: {1, {blob, ...}} the URLs pending on it here, `host LF` and `entry LF` each: these become
 --          rows; {0, {}} when recovery has given it up. Again after a success: the same answer.
 -- Keeps 6 (one row per visit): a URL that was requeued elsewhere is no longer pending here, and one
--- that has its row is struck off. One without URLs here is closed too, or a late report would put
--- some on it that never become rows.
--- Needs: struck
+-- that has its row is struck off. One without URLs here is closed too, and ended at once, or a late
+-- report would put some on it that never become rows.
+-- Needs: struck, ended
 local G, segment = T .. ':g', ARGV[2]
 local P, state = T .. ':p:' .. segment, redis.call('HGET', G, segment) or 'o\n'
-if string.sub(state, 1, 1) == 'x' then return {0, {}} end
-local job = string.sub(state, 3)
+local mark, job = string.sub(state, 1, 1), string.sub(state, 3)
+if mark == 'x' then return {0, {}} end
+if mark == 'd' then return {1, {}} end
 redis.call('HSET', G, segment, 's\n' .. job)
 if has_rows(job) then
   local groups = redis.call('HGETALL', P)
@@ -26,4 +27,6 @@ if has_rows(job) then
   end
   tell()
 end
-return {1, redis.call('HVALS', P)}
+local held = redis.call('HVALS', P)
+if #held == 0 then ended(segment, 'd', job) end
+return {1, held}

@@ -3,10 +3,12 @@
 -- ARGV: now, segment, most
 -- Returns: how many leases are left (call again while > 0)
 -- Keeps 5 (done means durable: the caller has seen the commit) and 4. Repeats do nothing.
+-- Needs: ended
 local G, segment = T .. ':g', ARGV[2]
 local P, state = T .. ':p:' .. segment, redis.call('HGET', G, segment)
-if not state then return 0 end
-local job, had, total, groups = string.sub(state, 3), redis.call('HLEN', P), 0, nil
+local mark, job = string.sub(state or 'd', 1, 1), string.sub(state or '', 3)
+if mark == 'd' then return 0 end
+local had, total, groups = redis.call('HLEN', P), 0, nil
 if had <= tonumber(ARGV[3]) then
   groups = redis.call('HKEYS', P)
   redis.call('UNLINK', P)
@@ -22,5 +24,5 @@ end
 count(job, 'pending', -total)
 count(job, 'finished', total)
 tell()
-if had == #groups then redis.call('HDEL', G, segment) end
+if had == #groups then ended(segment, mark == 'x' and 'x' or 'd', job) end
 return had - #groups

@@ -18,7 +18,7 @@ READ = {"string": "GET", "hash": "HGETALL", "zset": "ZRANGE", "list": "LRANGE", 
 KINDS = {
     "string": {"u"},
     "set": {"s"},
-    "zset": {"r", "rs", "w", "l", "y", "zd"},
+    "zset": {"r", "rs", "w", "l", "y", "zd", "ge"},
     "list": {"q", "o", "z", "zq"},
     "hash": {"m", "c", "a", "d", "h", "v", "zs", "p", "g"},
 }

@@ -63,12 +63,56 @@ async def test_a_url_that_is_forced_in_while_under_way_is_another(
 async def test_a_sealed_segment_is_closed_where_it_had_no_urls_too(frontier: Frontier) -> None:
     await offer(frontier)
     held = await lease(frontier)
-    assert await frontier.seal("seg", range(4)) == {p: [] for p in range(4)}
+    for _ in range(2):
+        assert await frontier.seal("seg", range(4)) == {p: [] for p in range(4)}
     with pytest.raises(FencedSegment):
         await tell(frontier, held, "pending", "seg")
-    await frontier.settle("seg", range(4))
-    assert not await frontier.driver.command("EXISTS", f"{{f{held.partition}}}:g")
     await tell(frontier, held, "pending", "other")
+
+
+async def test_a_settled_segment_stays_closed_for_what_comes_late(frontier: Frontier) -> None:
+    await offer(frontier)
+    held = await lease(frontier)
+    await frontier.report(
+        held, [UrlResult(held.urls[0].fp, "pending", "seg")], state=HostState(), wait=0, free=True
+    )
+    await offer(frontier, force=True)
+    late = await lease(frontier)
+    assert await frontier.seal("seg", range(4)) == await frontier.seal("seg", range(4))
+    for _ in range(2):
+        await frontier.settle("seg", [held.partition])
+        assert await frontier.seal("seg", [held.partition]) == {held.partition: []}
+    with pytest.raises(FencedSegment):
+        await tell(frontier, late, "pending", "seg")
+    assert (await frontier.requeue("seg", aborted=False)) == 0
+    stats = await frontier.stats("j")
+    assert (stats.done, stats.pending, stats.leased) == (1, 0, 1)
+
+
+async def test_ended_segments_are_forgotten_after_a_while(frontier: Frontier) -> None:
+    """Settled ones after some leases, given up ones after some days: else they pile up."""
+    p = frontier.place(URL)[0]
+
+    async def marks() -> int:
+        return int(await frontier.driver.command("HLEN", f"{{f{p}}}:g"))
+
+    def later(seconds: int) -> None:
+        frontier.now = str(int(frontier.now) + seconds * 1_000)
+
+    for n in range(30):
+        await offer(frontier, force=True)
+        await tell(frontier, await lease(frontier), "pending", f"s{n}")
+        found = await frontier.seal(f"s{n}", range(4))
+        await frontier.settle(f"s{n}", [q for q, fps in found.items() if fps])
+        await frontier.requeue(f"x{n}", aborted=False)
+        later(60)
+    assert await marks() < 45
+    later(3 * 86_400)
+    await frontier.requeue("last", aborted=False)
+    assert await marks() == 1
+    for q in range(4):  # also where they had no URLs
+        assert await frontier.driver.command("HLEN", f"{{f{q}}}:g") == 1
+        assert await frontier.driver.command("ZCARD", f"{{f{q}}}:ge") == 1
 
 
 async def test_hosts_without_room_hold_up_no_other_host_that_lacks_urls(

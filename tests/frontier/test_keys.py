@@ -69,6 +69,7 @@ async def test_keys_are_documented(frontier: Frontier) -> None:
     await frontier.lease("w", ["j"], range(4), hosts=1, urls=3, ttl=60)
     p, fp = frontier.place(urls[0])
     await frontier.losses.tell("j", [(p, fp, "")])
+    await frontier.requeue("left", aborted=False)
     await spill(frontier)
     table = documented()
     found = [key.decode() for key in await frontier.driver.command("KEYS", "*")]
