@@ -73,6 +73,14 @@ class Grant:
     losses: dict[int, int] = field(default_factory=dict)  # partition -> how often it lost writes
 
 
+@dataclass(frozen=True, slots=True)
+class Requeued:
+    """What giving up a segment came to."""
+
+    urls: int  # that will be fetched again
+    sealed: bool = False  # it is sealed, and the caller has no abort: its other URLs are pending
+
+
 class StaleLease(FrontierError):
     """The lease was lost: nothing that its holder said has changed anything."""
 
@@ -321,11 +329,11 @@ class Frontier:
 
     async def requeue(
         self, segment: str, *, aborted: bool, partitions: Iterable[int] | None = None
-    ) -> int | None:
+    ) -> Requeued:
         """Give up a dead owner's segment, everywhere or in some partitions; put its URLs back.
 
-        ``aborted`` says that the caller has won the abort of the sealed segment in the table.
-        Returns how many URLs will be fetched again; None when it is sealed and not aborted.
+        ``aborted`` says that the caller has won the abort of the sealed segment in the table. An
+        owner that died at its seal may have sealed it in some partitions only.
         """
         total = 0
         for p in range(self.partitions) if partitions is None else partitions:
@@ -334,9 +342,9 @@ class Frontier:
                 args = [self.now, segment, SETTLE, int(aborted)]
                 left, n = await self.driver.script("requeue", keys.home(p), args)
                 if left < 0:
-                    return None
+                    return Requeued(total, sealed=True)
                 total += n
-        return total
+        return Requeued(total)
 
     async def retire(self) -> None:
         """Before the server is stopped in order: with nothing leased it needs no quarantine."""

@@ -129,7 +129,8 @@ class Commits:
 
     async def _give_up(self, job: JobContext, manifest: Manifest) -> None:
         name = manifest.segment
-        job.counts["refetched"] += await self._worker.frontier.requeue(name, aborted=True) or 0
+        again = await self._worker.frontier.requeue(name, aborted=True)
+        job.counts["refetched"] += again.urls
         if job.dedupe is not None:
             await job.dedupe.forget(name)
         await asyncio.to_thread(job.committer.discard, manifest)

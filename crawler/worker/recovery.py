@@ -132,20 +132,21 @@ class Recovery:
         if await self._staged(job, name):
             return
         again, lost = await frontier.requeue(name, aborted=False), True
-        if again is None:
+        urls = again.urls
+        if again.sealed:
             if self._worker.commits.beyond_help(name, SegmentRecord(job.name, "", staged=True)):
                 return
             if await asyncio.to_thread(job.committer.abort, name):
-                again = await frontier.requeue(name, aborted=True)
+                urls += (await frontier.requeue(name, aborted=True)).urls
             else:
                 await frontier.settle(name, range(frontier.partitions))
                 lost = False
-        if again:
-            job.counts["refetched"] += again
+        if urls:
+            job.counts["refetched"] += urls
             if job.dedupe is not None:
                 await job.dedupe.forget(name)
             self._worker.log.warning(
-                "segment %s was lost: %d URLs will be fetched again", name, again
+                "segment %s was lost: %d URLs will be fetched again", name, urls
             )
         if lost:
             await frontier.registry.lose_segment(name)

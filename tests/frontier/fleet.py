@@ -342,9 +342,9 @@ class Fleet:
             call = self.by_piece("requeue", segment, piece, int(aborted))
             refused = any(left < 0 for left, _ in self.do(call))
         else:
-            n = self.do(self.frontier.requeue(segment, aborted=aborted))
-            refused = n is None
-            assert refused or n == had
+            again = self.do(self.frontier.requeue(segment, aborted=aborted))
+            refused = again.sealed
+            assert again.urls == (0 if refused else had)
         model, real = self.model, self.look()
         assert refused == (segment in model.sealed - model.fenced and not aborted)
         if refused:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from frontier import keys
-from frontier.client import FencedSegment, Frontier, StaleLease
+from frontier.client import FencedSegment, Frontier, Requeued, StaleLease
 from frontier.model import CrawlRequest, FrontierStats, HostState, Lease, Limits, UrlResult
 from frontier.url import parse
 from tests.frontier.conftest import Served
@@ -313,7 +313,7 @@ async def test_recovery_of_an_unsealed_segment_requeues_and_fences(frontier: Fro
     await add(frontier, "http://a.test/1", "http://a.test/2")
     held = (await lease(frontier, urls=1))[0]
     await give_back(frontier, held, pending(held, "dead"))
-    assert await frontier.requeue("dead", aborted=False) == 1
+    assert await frontier.requeue("dead", aborted=False) == Requeued(1)
     stats = await frontier.stats(JOB)
     assert (stats.queued, stats.pending, stats.refetched) == (2, 0, 1)
     with pytest.raises(FencedSegment):
@@ -329,9 +329,24 @@ async def test_recovery_of_a_sealed_segment_needs_the_abort(frontier: Frontier) 
     held = (await lease(frontier))[0]
     await give_back(frontier, held, pending(held, "s"))
     await frontier.seal("s", range(4))
-    assert await frontier.requeue("s", aborted=False) is None
+    assert await frontier.requeue("s", aborted=False) == Requeued(0, sealed=True)
     assert (await frontier.stats(JOB)).pending == 1
-    assert await frontier.requeue("s", aborted=True) == 1
+    assert await frontier.requeue("s", aborted=True) == Requeued(1)
+
+
+async def test_recovery_of_a_segment_sealed_in_part_counts_all_that_it_puts_back(
+    frontier: Frontier,
+) -> None:
+    urls = [f"http://h{n}.test/" for n in range(40)]
+    await add(frontier, *urls)
+    found = [held for _ in range(5) for held in await lease(frontier)]
+    for held in found:
+        await give_back(frontier, held, pending(held, "s"))
+    in_last = sum(held.partition == 3 for held in found)
+    await frontier.seal("s", [3])  # and then its owner dies
+    assert await frontier.requeue("s", aborted=False) == Requeued(40 - in_last, sealed=True)
+    assert await frontier.requeue("s", aborted=True) == Requeued(in_last)
+    assert (await frontier.stats(JOB)).refetched == 40
 
 
 async def test_a_url_requeued_elsewhere_is_no_row_of_the_late_owner(frontier: Frontier) -> None:
@@ -427,7 +442,8 @@ async def test_large_segments_settle_and_requeue_to_the_end(frontier: Frontier) 
         await frontier.driver.command("HSET", "{f0}:g", segment, f"o\n{JOB}")
     await asyncio.wait_for(frontier.settle("settled", [0]), 60)
     assert (await frontier.stats(JOB)).done == 80_000
-    assert await asyncio.wait_for(frontier.requeue("requeued", aborted=False), 60) == 80_000
+    again = await asyncio.wait_for(frontier.requeue("requeued", aborted=False), 60)
+    assert again == Requeued(80_000)
 
 
 async def test_leases_are_taken_back_though_nothing_is_to_be_leased(frontier: Frontier) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from frontier.client import FencedSegment, Frontier
+from frontier.client import FencedSegment, Frontier, Requeued
 from frontier.model import CrawlRequest, FrontierStats, HostState, Lease, Limits, UrlResult
 from frontier.url import parse
 
@@ -84,7 +84,7 @@ async def test_a_settled_segment_stays_closed_for_what_comes_late(frontier: Fron
         assert await frontier.seal("seg", [held.partition]) == {held.partition: []}
     with pytest.raises(FencedSegment):
         await tell(frontier, late, "pending", "seg")
-    assert (await frontier.requeue("seg", aborted=False)) == 0
+    assert await frontier.requeue("seg", aborted=False) == Requeued(0)
     stats = await frontier.stats("j")
     assert (stats.done, stats.pending, stats.leased) == (1, 0, 1)
 

@@ -347,6 +347,28 @@ async def test_a_manifest_that_is_gone_is_sorted_out(
     assert (await frontier.stats(JOB)).refetched == 0
 
 
+async def test_all_urls_of_a_segment_sealed_in_part_are_told_as_refetched(
+    frontier: Frontier, job: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its owner and its disk were lost amid the seal."""
+    owner, context = await start(frontier, tmp_path / "lost", "owner")
+    name = await fetch(owner, context)
+    urls = [parse(f"http://h{n}.example/") for n in range(9)]
+    await frontier.add(JOB, [(url, CrawlRequest(url.url)) for url in urls])
+    for _ in range(len(urls)):
+        for lease in (await _lease(owner)).leases:
+            results = [UrlResult(leased.fp, "pending", name) for leased in lease.urls]
+            await frontier.report(lease, results, state=HostState(), wait=0, free=True)
+    last = max(frontier.place(url)[0] for url in urls)
+    await frontier.seal(name, [last])
+    await frontier.registry.leave(owner.id)
+    worker, known = await start(frontier, tmp_path / "spool", "next")
+    await worker.recovery.run()
+    assert known.counts["refetched"] == (await frontier.stats(JOB)).refetched == 10
+    assert "10 URLs will be fetched again" in caplog.text
+    die(owner)
+
+
 async def test_the_first_segments_are_stored_early(
     frontier: Frontier, job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
