@@ -65,17 +65,7 @@ class Registry:
             args = [keys.SCHEMA, partitions, secrets.token_hex(16)]
             await self._driver.script("found", keys.META, args)
             meta = await self._hash(keys.META)
-        if "unfinished" in meta:
-            what = meta["unfinished"].decode()
-            raise FrontierError(
-                f"the database at {where} is what an interrupted {what} left: empty it, "
-                f"then {what} again"
-            )
-        if meta["schema"] != keys.SCHEMA.encode():
-            raise FrontierError(
-                f"the frontier at {where} has schema {meta['schema'].decode()}, not {keys.SCHEMA}"
-            )
-        there = int(meta["partitions"])
+        there, secret = _shape(meta, where)
         if partitions not in {None, there}:
             raise FrontierError(
                 f"the frontier at {where} has {there} partitions, not {partitions}: "
@@ -85,7 +75,7 @@ class Registry:
             for p in range(there):
                 await self._driver.command("HSETNX", keys.home(p), "hi", 0)
             await self._driver.command("HSET", keys.META, "made", 1)
-        return there, bytes.fromhex(meta["secret"].decode())
+        return there, secret
 
     async def unfinished(self, what: str) -> None:
         """Let nobody open this frontier until "" says that it is whole."""
@@ -268,4 +258,38 @@ class Registry:
 
     async def _hash(self, key: str) -> dict[str, bytes]:
         found: dict[bytes, bytes] = await self._driver.command("HGETALL", key)
-        return {k.decode(): v for k, v in found.items()}
+        return {_text(k): v for k, v in found.items()}
+
+
+def _shape(meta: dict[str, bytes], where: str) -> tuple[int, bytes]:
+    """What a deployment's record says: (partitions, secret). Raises FrontierError."""
+    if "unfinished" in meta:
+        what = _text(meta["unfinished"])
+        raise FrontierError(
+            f"the database at {where} is what an interrupted {what} left: empty it, "
+            f"then {what} again"
+        )
+    schema = _text(meta.get("schema", b"none"))
+    if schema != keys.SCHEMA:
+        raise FrontierError(
+            f"the frontier at {where} has schema {schema}, not {keys.SCHEMA}: finish its crawls "
+            "with the comity that made it; or empty the database and make it anew from the stored "
+            "pages (comity frontier rebuild)"
+        )
+    try:
+        partitions, secret = int(meta["partitions"]), bytes.fromhex(meta["secret"].decode())
+    except KeyError as error:
+        raise _damaged(where, f"it has no {error.args[0]}") from error
+    except ValueError as error:
+        raise _damaged(where, f"its partitions or its secret: {error}") from error
+    if partitions < 1 or not secret:
+        raise _damaged(where, f"it has {partitions} partitions, a secret of {len(secret)} bytes")
+    return partitions, secret
+
+
+def _damaged(where: str, why: str) -> FrontierError:
+    return FrontierError(f"the record of the frontier at {where} ({keys.META}) is damaged: {why}")
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="backslashreplace")

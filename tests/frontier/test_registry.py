@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from frontier import keys
 from frontier.client import Frontier
 from frontier.model import FrontierError
 from frontier.registry import SegmentRecord
@@ -22,6 +23,41 @@ async def test_a_foreign_database_is_refused(frontier: Frontier, server: Served)
     await frontier.driver.command("SET", "somebody", "else's")
     with pytest.raises(FrontierError, match="not Comity's"):
         await Frontier.open(server.url, partitions=4)
+
+
+SOUND = {"schema": keys.SCHEMA, "partitions": "4", "secret": "00" * 16}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"x": "y"}, "schema none, not 4"),
+        ({b"\xff": b"\xff"}, "schema none, not 4"),
+        ({"schema": keys.SCHEMA}, "partitions"),
+        (SOUND | {"partitions": "abc"}, "partitions"),
+        (SOUND | {"partitions": "0"}, "partitions"),
+        (SOUND | {"partitions": b"\xff"}, "partitions"),
+        (SOUND | {"secret": "zz"}, "secret"),
+        (SOUND | {"secret": ""}, "secret"),
+        (SOUND | {"schema": "3"}, r"schema 3, not 4: .*the comity that made it"),
+        (SOUND | {"schema": b"\xff"}, r"schema \\xff, not 4"),
+        (SOUND | {"unfinished": b"\xff"}, "interrupted"),
+        ("text", "WRONGTYPE"),
+    ],
+)
+async def test_a_record_that_is_not_sound_is_one_clear_error(
+    frontier: Frontier, server: Served, fields: dict[str, str] | str, said: str
+) -> None:
+    await frontier.driver.command("FLUSHALL")
+    if isinstance(fields, str):
+        await frontier.driver.command("SET", keys.META, fields)
+    else:
+        flat = [x for pair in fields.items() for x in pair]
+        await frontier.driver.command("HSET", keys.META, *flat)
+    for partitions in (4, None):
+        with pytest.raises(FrontierError, match=said) as caught:
+            await Frontier.open(server.url, partitions=partitions)
+        assert "\n" not in str(caught.value)
 
 
 async def test_an_unreachable_server_is_one_clear_error() -> None:
