@@ -354,18 +354,20 @@ class Frontier:
 
     # -- looking
 
-    async def stats(self, job: str) -> FrontierStats:
-        """Where a job's URLs are, summed over partitions (not a snapshot: they move meanwhile)."""
-        calls: list[Call] = [
-            ("status", keys.home(p), [self.now, job]) for p in range(self.partitions)
-        ]
+    async def stats(self, job: str, *, hosts: bool = True) -> FrontierStats:
+        """Where a job's URLs are, summed over partitions (not a snapshot: they move meanwhile).
+
+        Without ``hosts``, which takes a look at each leased host, those count as waiting.
+        """
+        args = [self.now, job, int(hosts)]
+        calls: list[Call] = [("status", keys.home(p), args) for p in range(self.partitions)]
         sums: dict[str, int] = defaultdict(int)
-        hosts, due, doubtful = [0, 0, 0], None, 0
+        numbers, due, doubtful = [0, 0, 0], None, 0
         for flat, ready, leased, waiting, wait, doubt in await self._run(calls):
             doubtful += doubt
             for name, value in _pairs(flat):
                 sums[name] += int(value)
-            hosts = [hosts[0] + ready, hosts[1] + leased, hosts[2] + waiting]
+            numbers = [numbers[0] + ready, numbers[1] + leased, numbers[2] + waiting]
             if wait >= 0:
                 due = wait / 1000 if due is None else min(due, wait / 1000)
         dropped = {name[2:]: n for name, n in sums.items() if name.startswith("d:")}
@@ -376,9 +378,9 @@ class Frontier:
             demoted=demoted,
             refetched=sums["refetch"],
             finished=sums["finished"],
-            hosts_ready=hosts[0],
-            hosts_leased=hosts[1],
-            hosts_waiting=max(0, hosts[2] - hosts[1]),
+            hosts_ready=numbers[0],
+            hosts_leased=numbers[1],
+            hosts_waiting=numbers[2],
             next_ready=due,
             doubtful=doubtful,
         )

@@ -135,7 +135,7 @@ class Ending:
                 return False
         # Credit first: it is taken under a lease, so whoever had some by now is seen to hold it.
         credit, refunds = await registry.credit(job)
-        now = look(record, await self._frontier.stats(job))
+        now = look(record, await self._frontier.stats(job, hosts=False))
         over = ended(spec, record, self._before.get(job), now, credit)
         self._before[job] = now
         if over is None or (over == "max-pages" and await self._refunded(context, refunds)):

@@ -415,6 +415,21 @@ async def test_stats_say_when_the_next_host_is_due(frontier: Frontier) -> None:
     assert (stats.hosts_ready, stats.hosts_waiting) == (0, 1)
 
 
+async def test_stats_count_the_hosts_of_their_job(frontier: Frontier) -> None:
+    await add(frontier, "http://a.test/1", "http://b.test/1")
+    others = [parse(f"http://o{n}.test/") for n in range(6)]
+    await frontier.add("other", [(url, CrawlRequest(url.url)) for url in others])
+    for _ in others:
+        await frontier.lease("w", ["other"], range(4), hosts=8, urls=8, ttl=60)
+    stats = await frontier.stats(JOB)
+    assert (stats.hosts_ready, stats.hosts_leased, stats.hosts_waiting) == (2, 0, 0)
+    held = await lease(frontier)
+    await give_back(frontier, held[0], wait=7.0)
+    stats = await frontier.stats(JOB)
+    assert (stats.hosts_ready, stats.hosts_leased, stats.hosts_waiting) == (0, 1, 1)
+    assert (await frontier.stats("other")).hosts_leased == 6
+
+
 async def test_a_url_that_was_out_on_a_lost_lease_is_leased_alone(frontier: Frontier) -> None:
     await add(frontier, *(f"http://a.test/{i}" for i in range(5)))
     await lease(frontier, "w1", urls=2)
