@@ -9,9 +9,11 @@ key                     type    written by                   what, and how long
 ======================  ======  ===========================  ==========================================
 {f}:m                   hash    every script                 hi: highest time seen, ms; tok: last token,
                                                              not below 16 times the ms of the first;
-                                                             vt: service so far; run, ttl, quiet, at, lost,
-                                                             lost:<n>, rc:<job>, back (when it was last away
-                                                             till, ms): of the server's restarts;
+                                                             vt: service so far; run, ttl, quiet, at, lost
+                                                             (ms when the last loss was noticed), lost:<the
+                                                             one before>, rc:<job> (made good for it), back
+                                                             (when it was last away till, ms): of the
+                                                             server's restarts;
                                                              of:<job>: buffer offset
 {f}:s:<job>:<bucket>    set     add                          seen fingerprints (intset); life of the job
 {f}:c:<job>             hash    every script                 counters; sn, sb: seen size and buckets

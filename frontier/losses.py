@@ -51,7 +51,7 @@ class Losses:
         )
 
     async def done(self, job: str, losses: Mapping[int, int]) -> None:
-        """So many losses per partition are made good: a job's URLs may be granted there again."""
+        """These losses, by partition, are made good: a job's URLs may be granted there again."""
         await self._run([self._call(p, job, str(n), ()) for p, n in losses.items()])
 
     async def segments(self, job: str, p: int) -> dict[str, bool]:

@@ -41,11 +41,11 @@ class Reconciling:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._losses: dict[int, int] = {}  # partition -> times it may have lost writes
-        self._done: dict[tuple[str, int], int] = {}  # job, partition -> losses made good
+        self._losses: dict[int, int] = {}  # partition -> when it last lost writes, 0: never
+        self._done: dict[tuple[str, int], int] = {}  # job, partition -> loss made good
 
     async def note(self, losses: Mapping[int, int]) -> None:
-        """Leases tell how often partitions may have lost writes."""
+        """Leases tell when partitions may last have lost writes."""
         fresh = {p: n for p, n in losses.items() if n > self._losses.get(p, 0)}
         if fresh:
             for job in self._worker.jobs.contexts.values():

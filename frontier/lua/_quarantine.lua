@@ -1,10 +1,12 @@
 -- What a server that may have lost writes has to be careful about.
-local lost, quiet = 0, 0 -- times that writes may have been lost here; end of the last quarantine, ms
+local lost, quiet = 0, 0 -- when writes may last have been lost here; end of the last quarantine; ms
 
 -- ms during which nothing may be granted here. The server's run id changes with a restart and with
 -- the promotion of a replica: leases granted last may be unknown to it, and run on until their
 -- deadlines. So nothing is granted, nor taken back, for the longest lease and a second more. All
--- that was written until the time kept in `at` is still here; lost tokens must not come again.
+-- that was written until the time kept in `at` is still here; lost tokens must not come again. A loss
+-- goes by the time at which it was noticed, and is kept under the one before it: a count would come
+-- again where the loss is lost itself, and whoever had made good the first would take it for that.
 local function quarantine(ttl)
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   local m = redis.call('HMGET', M, 'run', 'ttl', 'quiet', 'at', 'lost', 'tok')
@@ -13,8 +15,9 @@ local function quarantine(ttl)
   if m[1] ~= run then
     redis.call('HSET', M, 'run', run)
     if m[1] then
-      lost, quiet = lost + 1, now + math.max(tonumber(m[2] or 0), ttl) + 1000
-      redis.call('HSET', M, 'quiet', ms(quiet), 'lost', ms(lost), 'lost:' .. ms(lost), m[4] or '0')
+      redis.call('HSET', M, 'lost:' .. ms(lost), m[4] or '0')
+      lost, quiet = math.max(lost + 1, now), now + math.max(tonumber(m[2] or 0), ttl) + 1000
+      redis.call('HSET', M, 'quiet', ms(quiet), 'lost', ms(lost))
       redis.call('HSET', M, 'tok', ms(math.max(tonumber(m[6] or 0) + 1000000, first_token())))
     end
   end

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Grant hosts that are ready, each with some of its URLs, to one worker.
 -- ARGV: now, worker, request id, ttl ms, hosts, urls, slow ms, reap, then 2 per job: name, weight
--- Returns: {now, ms until the next host (-1 none), {jobs whose spilled URLs want attention}, times
---           that this partition may have lost writes, {host, job, token, state, n, `entry LF` each}, ...}
+-- Returns: {now, ms until the next host (-1 none), {jobs whose spilled URLs want attention}, when this
+--           partition may last have lost writes, {host, job, token, state, n, `entry LF` each}, ...}
 -- Keeps 1 (one host, one holder) and 2 (never early). The same request id gets the same grant
 -- again, so a retried call leaks no lease. Jobs are served by weight, counted in URLs (start-time
 -- fair queueing, Goyal et al. 1996): the one that has had least goes first, and one that comes back

@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Learn of a job's rows that this server may have lost, and in the end that it has been told of all.
--- ARGV: now, job, losses that have been made good ("": not yet), then 2 per row: fp, reason
--- Returns: {times that writes may have been lost here, ms of server time until which all that was
---          written is here (-1: the job is reconciled)}
+-- ARGV: now, job, the loss that has been made good ("": not yet), then 2 per row: fp, reason
+-- Returns: {the last loss of writes here, by its ms (0: none), ms of server time until which all that
+--          was written is here (-1: the job is reconciled)}
 -- Keeps 4 (in exactly one place) and 6 (one row per visit). A URL that is not known here is finished
 -- at once. One that is known has ended already, or is somewhere here still: then it is struck off
 -- when it turns up (_struck.lua), as nobody searches all queues for it. Repeats do nothing.
@@ -28,4 +28,4 @@ if up_to ~= '' then redis.call('HSET', M, field, up_to) end
 local m = redis.call('HMGET', M, 'lost', field)
 local lost, known = tonumber(m[1] or 0), tonumber(m[2] or 0)
 if known >= lost then return {lost, -1} end
-return {lost, tonumber(redis.call('HGET', M, 'lost:' .. ms(known + 1)) or 0)}
+return {lost, tonumber(redis.call('HGET', M, 'lost:' .. ms(known)) or 0)}

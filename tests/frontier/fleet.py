@@ -104,7 +104,7 @@ class Fleet:
         if p in self.restarted:
             self.restarted.remove(p)
             self.quiet[p] = self.model.now + TTL + 1_000
-            self.lost[p] += 1
+            self.lost[p] = max(self.lost[p] + 1, self.model.now)
             for job in JOBS:
                 self.do(self.frontier.losses.done(job, {p: self.lost[p]}))
         return self.quiet[p] > self.model.now

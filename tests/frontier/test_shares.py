@@ -127,7 +127,7 @@ async def test_a_restarted_server_grants_nothing_for_a_lease(frontier: Frontier)
     frontier.now = frontier.losses.now = str(T0 + 61_000)
     assert await turn(frontier, "j") == []
     assert await frontier.losses.look("j", range(4)) == dict.fromkeys(range(4), T0 / 1000)
-    await frontier.losses.done("j", dict.fromkeys(range(4), 1))
+    await frontier.losses.done("j", dict.fromkeys(range(4), T0))
     assert await frontier.losses.look("j", range(4)) == {}
     assert await turn(frontier, "j") == []  # hosts of unknown delay may have been contacted
     frontier.now = str(T0 + 66_000)
@@ -140,6 +140,34 @@ async def test_a_partition_without_its_record_is_an_error(frontier: Frontier) ->
     await frontier.driver.command("DEL", f"{{f{p}}}:m")
     with pytest.raises(FrontierError, match="has lost its state"):
         await frontier.add("j", [(url, CrawlRequest(url.url))])
+
+
+async def test_a_loss_that_is_lost_itself_is_told_as_another(frontier: Frontier) -> None:
+    """So that whoever had made it good for a job does so again."""
+    p = frontier.place(parse("http://x.test/"))[0]
+    home = f"{{f{p}}}:m"
+    told = []
+
+    async def lose() -> None:
+        await frontier.driver.command("HSET", home, "run", "f" * 40)
+        grant = await frontier.lease("w", ["j"], [p], hosts=1, urls=4, ttl=60)
+        told.append(grant.losses[p])
+
+    await add(frontier, "j", "http://x.test/")
+    await turn(frontier, "j")
+    old = await frontier.driver.command("HGETALL", home)
+    await lose()
+    await frontier.losses.done("j", {p: told[0]})
+    await frontier.driver.command("DEL", home)
+    await frontier.driver.command("HSET", home, *(x for pair in old.items() for x in pair))
+    frontier.now = frontier.losses.now = str(T0 + 5_000)
+    await frontier.losses.done("j", {p: told[0]})  # by one that knows of the first alone
+    await lose()
+    assert told[1] > told[0] > 0
+    assert (await frontier.stats("j")).doubtful == 1
+    assert p in await frontier.losses.look("j", [p])
+    await frontier.losses.done("j", {p: told[1]})
+    assert await frontier.losses.look("j", [p]) == {}
 
 
 async def test_many_jobs_may_be_asked_for_at_once(frontier: Frontier) -> None:

@@ -230,6 +230,28 @@ async def test_whatever_is_lost_is_made_good(
     await check(frontier, tmp_path)
 
 
+async def test_a_loss_that_is_lost_itself_is_made_good_again(
+    frontier: Frontier, job: str, tmp_path: Path
+) -> None:
+    """Of two replicas that are promoted one after the other, neither may know of the first time."""
+    dice = random.Random(1)
+    one = await Party.start(frontier, tmp_path / "one", "one")
+    for _ in range(8):
+        await one.step(dice)
+    await one.stage()
+    old = await dump(frontier, EVERYTHING)
+    for _ in range(2):
+        for _ in range(8):
+            await one.step(dice)
+        await put_back(frontier, EVERYTHING, old)
+        async with asyncio.timeout(LONG):
+            while not await one.lease():
+                await one.worker.reconciling.run()
+                await end_quarantine(frontier)
+    await finish(frontier, one, dice)
+    await check(frontier, tmp_path)
+
+
 async def test_a_seal_that_was_lost_is_not_committed_when_its_urls_are_anothers(
     frontier: Frontier, job: str, tmp_path: Path
 ) -> None:
