@@ -116,7 +116,12 @@ end
 
 seen.mark(fresh)
 count(job, 'accepted', #fresh)
-if force then count(job, 'forced', #fresh) end
+if force then
+  count(job, 'forced', #fresh)
+  for i = 1, #fresh, 500 do -- they are others by now than the ones with rows
+    redis.call('HDEL', T .. ':x:' .. job, unpack(fresh, i, math.min(i + 499, #fresh)))
+  end
+end
 count(job, 'seen', repeated)
 tell()
 return {table.concat(codes), next_due(job), waiting}

@@ -309,6 +309,36 @@ async def test_a_retried_lease_call_gets_the_same_grant(frontier: Frontier) -> N
     assert len(first) == 5
 
 
+async def test_a_retried_lease_call_gives_nothing_that_is_anothers_by_now(
+    frontier: Frontier,
+) -> None:
+    await add(frontier, "http://a.test/1", "http://a.test/2")
+    p, _ = frontier.place(parse("http://a.test/1"))
+    args = [frontier.now, "w1", "request-1", 60_000, 1, 1, 5_000, 32, JOB, 1]
+    first = await frontier.driver.script("lease", keys.home(p), args)
+    assert len(first) == 5
+    later(frontier, 61)
+    [held] = await lease(frontier, "w2")
+    args[0] = frontier.now
+    assert (await frontier.driver.script("lease", keys.home(p), args))[4:] == []
+    await give_back(frontier, held, pending(held))  # it is the other's still
+
+
+@pytest.mark.parametrize("said", [[0, 0], [0, -1], [-1, -2]])
+async def test_only_what_was_leased_is_taken_for_the_whole_of_a_lease(
+    frontier: Frontier, said: list[int]
+) -> None:
+    """As many reports as URLs, but not of each."""
+    await add(frontier, "http://a.test/1", "http://a.test/2")
+    [held] = await lease(frontier)
+    fps = [held.urls[n].fp if n >= 0 else str(n + 9) for n in said]
+    results = [UrlResult(fp, "pending", "s1") for fp in fps]
+    await frontier.report(held, results, state=HostState(), wait=0, free=True)
+    stats = await frontier.stats(JOB)
+    told = len({n for n in said if n >= 0})
+    assert (stats.pending, stats.queued) == (told, 2 - told)
+
+
 async def test_recovery_of_an_unsealed_segment_requeues_and_fences(frontier: Frontier) -> None:
     await add(frontier, "http://a.test/1", "http://a.test/2")
     held = (await lease(frontier, urls=1))[0]
