@@ -70,7 +70,7 @@ class Grant:
     leases: tuple[Lease, ...]
     due: dict[int, float | None]  # partition -> seconds until its next host; None: it has none
     laden: tuple[tuple[str, int], ...] = ()  # (job, partition) with URLs to spill or to call back
-    losses: dict[int, int] = field(default_factory=dict)  # partition -> its last loss of writes, 0: none
+    losses: dict[int, int] = field(default_factory=dict)  # partition -> last loss of writes
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ key                     type    written by                   what, and how long
 {g}:stats:<job>         hash    count                        what workers count: visits, bytes, errors
 {g}:workers             zset    beat                         workers by the end of their heartbeat, ms
 {g}:segments            hash    open_segment, stage, forget  segment -> {job, worker, staged, settled}
-{g}:segments:lost       zset    lose_segment                 segments whose pages were lost, by unix time; 3 days
+{g}:segments:lost       zset    mark_lost                    segments whose pages were lost, by unix time; 3 days
 {g}:blocks              hash    blocks.put                   target -> msgpack: who, when, why; until removed
 {g}:blocks:version      string  blocks.put, blocks.remove    grows with every change of it
 {g}:lock:<name>         string  lock, unlock                 a holder's token, with expiry

@@ -219,15 +219,14 @@ class Registry:
         """Forget a settled or requeued segment."""
         await self._driver.command("HDEL", keys.SEGMENTS, segment)
 
-    async def lose_segment(self, segment: str) -> None:
-        """Forget a segment whose pages are lost, and remember for some days that they are."""
+    async def mark_lost(self, segment: str) -> None:
+        """Before its URLs are put back: remember for days that a segment's rows may be lost."""
         now = time.time()
         await self._driver.command("ZADD", keys.LOST_SEGMENTS, now, segment)
         await self._driver.command("ZREMRANGEBYSCORE", keys.LOST_SEGMENTS, "-inf", now - LOST_KEPT)
-        await self.drop_segment(segment)
 
     async def was_lost(self, segment: str) -> bool:
-        """Whether :meth:`lose_segment` was told of a segment."""
+        """Whether :meth:`mark_lost` was told of a segment."""
         return await self._driver.command("ZSCORE", keys.LOST_SEGMENTS, segment) is not None
 
     async def last_lost(self) -> str:

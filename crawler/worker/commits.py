@@ -129,12 +129,13 @@ class Commits:
 
     async def _give_up(self, job: JobContext, manifest: Manifest) -> None:
         name = manifest.segment
+        await self._worker.recovery.lose(name)
         again = await self._worker.frontier.requeue(name, aborted=True)
         job.counts["refetched"] += again.urls
         if job.dedupe is not None:
             await job.dedupe.forget(name)
         await asyncio.to_thread(job.committer.discard, manifest)
-        await self._worker.frontier.registry.lose_segment(name)
+        await self._worker.frontier.registry.drop_segment(name)
 
     def _manifests(
         self, job: JobContext, names: Sequence[str]

@@ -103,8 +103,7 @@ class Recovery:
         registry = self._worker.frontier.registry
         if (lost := await registry.last_lost()) != self._lost:
             self._lost = lost
-            self._worker.robots.forget()  # the rows of some files may have been in it
-            self._worker.tdm.forget()
+            self._forget_files()
         segments = await registry.segments()
         if not segments:
             return
@@ -131,7 +130,8 @@ class Recovery:
         frontier = self._worker.frontier
         if await self._staged(job, name):
             return
-        again, lost = await frontier.requeue(name, aborted=False), True
+        await self.lose(name)
+        again = await frontier.requeue(name, aborted=False)
         urls = again.urls
         if again.sealed:
             if self._worker.commits.beyond_help(name, SegmentRecord(job.name, "", staged=True)):
@@ -140,7 +140,6 @@ class Recovery:
                 urls += (await frontier.requeue(name, aborted=True)).urls
             else:
                 await frontier.settle(name, range(frontier.partitions))
-                lost = False
         if urls:
             job.counts["refetched"] += urls
             if job.dedupe is not None:
@@ -148,7 +147,13 @@ class Recovery:
             self._worker.log.warning(
                 "segment %s was lost: %d URLs will be fetched again", name, urls
             )
-        if lost:
-            await frontier.registry.lose_segment(name)
-        else:
-            await frontier.registry.drop_segment(name)
+        await frontier.registry.drop_segment(name)
+
+    async def lose(self, name: str) -> None:
+        """Before its URLs are put back: files whose rows were in the segment are asked for anew."""
+        await self._worker.frontier.registry.mark_lost(name)
+        self._forget_files()
+
+    def _forget_files(self) -> None:
+        self._worker.robots.forget()
+        self._worker.tdm.forget()

@@ -49,7 +49,7 @@ async def test_keys_are_documented(frontier: Frontier) -> None:
     await registry.create_job("j", b"{}", credit=5)
     await registry.count("j", {"visits": 1})
     await registry.beat("w", 60)
-    await registry.lose_segment("gone")
+    await registry.mark_lost("gone")
     await blocks.put(frontier.driver, [blocks.Block("b.example", "me", 1.0, "asked")])
     await registry.put_segment("s", SegmentRecord("j", "w"))
     await registry.lock("commit:j", "w", 60)

@@ -155,7 +155,8 @@ async def test_lost_segments_are_remembered(frontier: Frontier) -> None:
     assert (await registry.last_lost(), await registry.was_lost("a")) == ("", False)
     for name in ("a", "b"):
         await registry.put_segment(name, SegmentRecord("j", "w"))
-    await registry.lose_segment("a")
+    await registry.mark_lost("a")
     assert (await registry.last_lost(), await registry.was_lost("a")) == ("a", True)
     assert not await registry.was_lost("b")
+    await registry.drop_segment("a")
     assert set(await registry.segments()) == {"b"}

@@ -6,21 +6,26 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from crawler.config import Settings
+from crawler.fetch.exchange import FetchError
 from crawler.job import JobSpec
 from crawler.worker.ending import Ending
 from crawler.worker.jobs import JobContext
 from crawler.worker.links import packed
 from crawler.worker.process import Worker
+from crawler.worker.robots import Copy
 from frontier import keys
 from frontier.client import RETRY_AFTER, Frontier
-from frontier.model import CrawlRequest, FrontierError, HostState, UrlResult
+from frontier.model import CrawlRequest, FrontierError, HostState, UrlResult, Verdict
 from frontier.registry import SegmentRecord
-from frontier.url import parse
+from frontier.robots import ALLOW_ALL
+from frontier.url import Url, parse
 from storage.corpus import Corpus
 from storage.layout import new_segment_id
 from storage.segment import PageRecord, stage
@@ -345,6 +350,33 @@ async def test_a_manifest_that_is_gone_is_sorted_out(
     assert await frontier.registry.segments() == {}
     assert stored(tmp_path) == [SEED]
     assert (await frontier.stats(JOB)).refetched == 0
+
+
+async def test_what_is_put_back_asks_for_robots_txt_anew(
+    frontier: Frontier, job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The row of the contact was in the segment, even if the file is still in memory."""
+    owner, context = await start(frontier, tmp_path / "lost", "owner")
+    name = await fetch(owner, context)
+    worker, _ = await start(frontier, tmp_path / "spool", "next")
+    copy = Copy("allow", 404, b"", time.time() + 600, segment=name)
+    await frontier.put_robots(parse(SEED), msgspec.msgpack.encode(copy), 600)
+    asked: list[str] = []
+
+    async def contact(url: Url, hold: Any, attempts: int) -> Any:
+        asked.append(url.url)
+        verdict = Verdict(HostState(), 0, "retry", 9, "timeout")
+        return FetchError("timeout", "no answer"), verdict, "later"
+
+    monkeypatch.setattr(worker.robots, "contact", contact)
+    hold: Any = SimpleNamespace(lease=SimpleNamespace(host=parse(SEED).host), wait=0.0)
+    assert (await worker.robots.view(parse(SEED), hold, 0)).rules is ALLOW_ALL
+    assert asked == []
+    await frontier.registry.leave(owner.id)
+    await worker.recovery.run()
+    await worker.robots.view(parse(SEED), hold, 0)
+    assert asked == [f"{SEED}robots.txt"]
+    die(owner)
 
 
 async def test_all_urls_of_a_segment_sealed_in_part_are_told_as_refetched(
