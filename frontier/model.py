@@ -7,90 +7,92 @@ structs, which are made in a fraction of a dataclass's time. Times are in second
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
-# Reason codes, each counted and shown. Why an accepted URL ended without a page, or is waiting.
-REASONS: Final = frozenset(
+# Reason codes, each counted and shown, and what they mean: why an accepted URL ended without a
+# page, or is waiting.
+REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         # before any contact
-        "out-of-scope",  # the job's scope does not hold it
-        "excluded",  # an --exclude pattern matched, or no --include did
-        "too-deep",  # deeper than the job's max_depth
-        "invalid-url",  # cannot be parsed as an http(s) URL
-        "robots-denied",  # a robots.txt rule forbids it
-        "robots-unreachable",  # robots.txt could not be had: complete disallow (RFC 9309 2.3.1.4)
-        "blocked-address",  # the host resolves to an address that is not globally routable
-        "opted-out",  # the operator's block list forbids it: its site asked for that
-        "no-contact",  # a public host, met by a job that names no contact
-        "redirect-limit",  # more redirect hops than the job allows
-        "redirect-loop",  # a redirect to itself
-        "poison",  # its worker died on it too often
-        "trap-depth",  # more path segments than the job's max_path_depth
-        "trap-repeats",  # a path that repeats itself more than max_repeats times
+        "out-of-scope": "the job's scope does not hold it",
+        "excluded": "an --exclude pattern matched, or no --include did",
+        "too-deep": "deeper than the job's max_depth",
+        "invalid-url": "cannot be parsed as an http(s) URL",
+        "robots-denied": "a robots.txt rule forbids it",
+        "robots-unreachable": "robots.txt could not be had: complete disallow (RFC 9309 2.3.1.4)",
+        "blocked-address": "the host resolves to an address that is not globally routable",
+        "opted-out": "the operator's block list forbids it: its site asked for that",
+        "no-contact": "a public host, met by a job that names no contact",
+        "redirect-limit": "more redirect hops than the job allows",
+        "redirect-loop": "a redirect to itself",
+        "poison": "its worker died on it too often",
+        "trap-depth": "more path segments than the job's max_path_depth",
+        "trap-repeats": "a path that repeats itself more than max_repeats times",
         # why an accepted URL waits in the slow class: it may be part of a trap
-        "trap-query",  # its path has had too many kinds of queries, or too many queries
-        "stale-prefix",  # pages like it held next to nothing new
-        "host-explosion",  # its registered domain has too many hosts
+        "trap-query": "its path has had too many kinds of queries, or too many queries",
+        "stale-prefix": "pages like it held next to nothing new",
+        "host-explosion": "its registered domain has too many hosts",
         # the fetch
-        "dns-nxdomain",
-        "dns-servfail",
-        "dns-timeout",
-        "refused",
-        "unreachable",
-        "reset",
-        "tls-expired",
-        "tls-name",
-        "tls-untrusted",
-        "tls-error",
-        "connect-timeout",
-        "timeout",
-        "too-slow",  # below the minimum throughput (tarpit)
-        "truncated",  # the body ended early
-        "too-large",  # over the size cap
-        "bomb",  # compression ratio or decompressed size over the cap
-        "bad-encoding",  # content coding that does not decode
-        "protocol-error",  # not HTTP
-        "header-flood",  # too many or too large headers
-        "content-type",  # not a type that the job stores: cut off after its headers or first bytes
-        "proxy-error",  # the operator's proxy did not let the request through
-        "internal-error",  # processing it failed; a defect of ours
+        "dns-nxdomain": "its host's name does not exist",
+        "dns-servfail": "the name server failed",
+        "dns-timeout": "the name server did not answer in time",
+        "refused": "its host refused the connection",
+        "unreachable": "there is no way to its host's address",
+        "reset": "its host broke the connection",
+        "tls-expired": "its host's certificate has expired",
+        "tls-name": "its host's certificate is for another name",
+        "tls-untrusted": "its host's certificate is signed by nobody trusted",
+        "tls-error": "no TLS connection came about",
+        "connect-timeout": "its host took no connection in time",
+        "timeout": "its host did not answer in time",
+        "too-slow": "below the minimum throughput (tarpit)",
+        "truncated": "the body ended early",
+        "too-large": "over the size cap",
+        "bomb": "compression ratio or decompressed size over the cap",
+        "bad-encoding": "content coding that does not decode",
+        "protocol-error": "not HTTP",
+        "header-flood": "too many or too large headers",
+        "content-type": "not a type that the job stores: cut off after its headers or first bytes",
+        "proxy-error": "the operator's proxy did not let the request through",
+        "internal-error": "processing it failed; a defect of ours",
         # the answer
-        "http-401",
-        "http-403",
-        "http-404",
-        "http-410",
-        "http-451",
-        "http-4xx",
-        "http-429",
-        "http-503",
-        "http-5xx",
+        "http-401": "its site asks for a login",
+        "http-403": "its site forbids it",
+        "http-404": "there is no such page",
+        "http-410": "the page is gone for good",
+        "http-451": "withheld for legal reasons",
+        "http-4xx": "its site takes the request for wrong",
+        "http-429": "its site said: too many requests",
+        "http-503": "its site was not available",
+        "http-5xx": "its site failed",
         # the site's word on the use of its content: it was fetched, and not kept
-        "signal-noindex",
-        "signal-noarchive",
-        "signal-noai",
-        "signal-train-ai",
-        "signal-ai-use",
-        "signal-search",
-        "signal-bots",
-        "signal-tdm-reservation",
-        "signal-noimageai",
-        "signal-noimageindex",
-        "signal-nofollow",  # a link that was not followed
+        "signal-noindex": "its site does not want it indexed",
+        "signal-noarchive": "its site does not want copies kept",
+        "signal-noai": "its site does not want AI trained on it",
+        "signal-train-ai": "its site does not want AI trained on it",
+        "signal-ai-use": "its site does not want it used by AI",
+        "signal-search": "its site does not want it searched",
+        "signal-bots": "its site does not want it used by bots",
+        "signal-tdm-reservation": "its site reserves text and data mining",
+        "signal-noimageai": "its site does not want AI trained on the image",
+        "signal-noimageindex": "its site does not want the image indexed",
+        "signal-nofollow": "a link that was not followed",
         # host state, for URLs that wait
-        "retry-after",
-        "breaker-open",
-        "parked",  # Crawl-delay above the cap
+        "retry-after": "its host asked to be left alone for a time",
+        "breaker-open": "its host failed so often that it is left alone for a time",
+        "parked": "Crawl-delay above the cap",
         # the job's own bounds, for URLs left over
-        "max-pages",
-        "time-limit",
-        "size-limit",
-        "cancelled",
-        "max-wait",
-        "spill-damaged",  # its spilled segment cannot be read; kept aside
+        "max-pages": "the job had its pages",
+        "time-limit": "the job's time was over",
+        "size-limit": "the job had its bytes",
+        "cancelled": "the job was stopped",
+        "max-wait": "the job ended, as all that was left had to wait for too long",
+        "spill-damaged": "its spilled segment cannot be read; kept aside",
     }
 )
 

@@ -143,7 +143,7 @@ class Spiller:
 
     async def _spill(self, p: int, offset: int, items: Sequence[SpillItem]) -> bool:
         segment = _new_name(self._clock())
-        key = _key(p, segment)
+        key = object_key(p, segment)
         data, groups = await asyncio.to_thread(_pack, items)
         self._most = _fitting(items)
         await asyncio.to_thread(self._store.put, key, data)
@@ -182,7 +182,7 @@ class Spiller:
 
     async def _read(self, p: int, want: RefillWant) -> list[bytes]:
         """The next entries of a cursor. Raises SpillDamaged, and what the store raises."""
-        segment = await self._segment(_key(p, want.segment))
+        segment = await self._segment(object_key(p, want.segment))
         found = segment.count(want.cls, want.host)
         if found != want.total:
             raise SpillDamaged(
@@ -205,13 +205,13 @@ class Spiller:
         return segment
 
     async def _set_aside(self, p: int, want: RefillWant, error: SpillDamaged) -> None:
-        self._cache.pop(_key(p, want.segment), None)
+        self._cache.pop(object_key(p, want.segment), None)
         urls = await self._queue.spill_quarantine(self._job, p, want)
         if urls:
             _log.error(
                 "job %s: cannot read spill segment %s: %s; %d URLs of %s set aside",
                 self._job,
-                _key(p, want.segment),
+                object_key(p, want.segment),
                 error,
                 urls,
                 want.host,
@@ -224,7 +224,7 @@ class Spiller:
         """
         queue, job, gone = self._queue, self._job, 0
         while dead := await queue.spill_dead(job, p):
-            await self._delete(_key(p, segment) for segment in dead)
+            await self._delete(object_key(p, segment) for segment in dead)
             await queue.spill_forget(job, p, dead)
             gone += len(dead)
         keys = await asyncio.to_thread(lambda: list(self._store.list(f"spill/{p}")))
@@ -241,7 +241,7 @@ class Spiller:
         """Those of the keys that no cursor leads to."""
         if not keys:
             return []
-        known = {_key(p, segment) for segment in await self._queue.spill_known(self._job, p)}
+        known = {object_key(p, segment) for segment in await self._queue.spill_known(self._job, p)}
         return [key for key in keys if key not in known]
 
     async def _delete(self, keys: Iterable[str]) -> None:
@@ -274,7 +274,8 @@ def _fitting(items: Sequence[SpillItem]) -> int:
     return max(1, min(MOST, PIECE // mean))
 
 
-def _key(p: int, segment: str) -> str:
+def object_key(p: int, segment: str) -> str:
+    """Where a spilled segment lies, below its job's place in the store."""
     return f"spill/{p}/{segment}"
 
 

@@ -54,6 +54,16 @@ class TurnedAway(msgspec.Struct, frozen=True):
     ticket: float  # to come back with, unix seconds; 0: none
 
 
+@dataclass(frozen=True, slots=True)
+class ClockState:
+    """How a clock stands; for people to look at."""
+
+    holder: str  # host whose window is the last
+    until: float  # unix seconds: its end
+    free: float  # unix seconds: when another host's contact may start, as far as is granted
+    line: float  # unix seconds: the time that the last in line was given; 0: nobody stands there
+
+
 class Windows:
     """The shared clocks of a frontier; for one event loop."""
 
@@ -108,3 +118,13 @@ class Windows:
             return TurnedAway((start - now) / 1000, 0.0 if end else start / 1000)
         # The server's time is cut down to milliseconds: it may have been a whole one later.
         return Window(received + (start - now) / 1000, sent + (end - now - 1) / 1000)
+
+    async def state(self, name: str) -> ClockState | None:
+        """How a clock stands; None: nobody was in contact under it for a minute."""
+        p = partition(name, self._partitions)
+        had = await self._driver.command("GET", f"{keys.tag(p)}:k:{name}")
+        if had is None:
+            return None
+        *numbers, holder = had.decode().split(" ")
+        last, gap, _, _, line, _ = (int(n) / 1000 for n in numbers)
+        return ClockState(holder, last, last + gap, line)

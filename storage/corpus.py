@@ -115,13 +115,12 @@ class Corpus:
                 if batch.num_rows:
                     yield batch
 
-    def show(self, url: str) -> list[dict[str, Any]]:
-        """All rows of one canonical URL, of any kind, oldest first."""
-        rows = [
-            row
-            for batch in self.pages(kind=None, where=pc.field("url") == url)
-            for row in batch.to_pylist()
-        ]
+    def show(self, url: str, *, page_id: str | None = None) -> list[dict[str, Any]]:
+        """All rows of one canonical URL, of any kind, and that of a visit; oldest first."""
+        where = pc.field("url") == url
+        if page_id is not None:
+            where |= pc.field("page_id") == page_id
+        rows = [row for batch in self.pages(kind=None, where=where) for row in batch.to_pylist()]
         return sorted(rows, key=lambda row: row["fetch_time"])
 
     def record(self, row: Mapping[str, Any]) -> warc.Record:

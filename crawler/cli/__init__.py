@@ -24,6 +24,7 @@ INTERRUPTED: Final = 130  # as shells number Ctrl-C
 COMMANDS: Final = {
     "crawl": "Crawl the web from URLs into WARC files and a table of pages.",
     "fetch": "Fetch one page: robots verdict, headers, text, links, signals.",
+    "explain": "Say why a URL was fetched or not, or what it waits for.",
     "signals": "Show what a page says about its use, and what a crawl makes of it.",
     "robots": "Ask a robots.txt what it allows; nothing is fetched.",
     "url": "Show what a URL is known by; nothing is fetched.",

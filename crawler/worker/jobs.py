@@ -79,10 +79,21 @@ class JobContext:
 
     def refuses(self, url: Url, depth: int) -> str | None:
         """The reason why a discovered URL is not the job's, or None."""
-        reason = self.scope.check(url, depth, self.spec.max_depth)
-        if reason is None and not self.spec.contact and is_public_host(url.hostname):
-            return "no-contact"
-        return reason
+        return refused(self.spec, self.scope, url, depth)
+
+
+def refused(spec: JobSpec, scope: Scope, url: Url, depth: int) -> str | None:
+    """The reason why a URL, found at ``depth``, is not a job's, or None."""
+    reason = scope.check(url, depth, spec.max_depth)
+    if reason is None and not spec.contact and is_public_host(url.hostname):
+        return "no-contact"
+    return reason
+
+
+def stored_scope(spec: JobSpec, region: bytes) -> Scope:
+    """A job's scope, from what the registry keeps of it."""
+    patterns = Scope.build(spec.scope, (), spec.include, spec.exclude)
+    return replace(patterns, region=frozenset(msgspec.json.decode(region, type=list[str])))
 
 
 def request_headers(spec: JobSpec) -> dict[str, str]:
@@ -114,10 +125,7 @@ async def make_context(frontier: Frontier, record: JobRecord) -> JobContext:
         state=record.state,
         epoch=record.epoch,
         spec=spec,
-        scope=replace(
-            Scope.build(spec.scope, (), spec.include, spec.exclude),
-            region=frozenset(msgspec.json.decode(region, type=list[str])),
-        ),
+        scope=stored_scope(spec, region),
         politeness=politeness(spec),
         headers=request_headers(spec),
         product=spec.product,

@@ -38,7 +38,7 @@ def run(
 
 
 def test_every_reason_that_can_come_from_a_fetch_has_its_rule() -> None:
-    assert set(TABLE) == (REASONS | {""}) - WAITING - BOUNDED - DEMOTED
+    assert set(TABLE) == ({*REASONS, ""}) - WAITING - BOUNDED - DEMOTED
 
 
 def test_an_unknown_reason_is_an_error() -> None:
