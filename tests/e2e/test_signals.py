@@ -96,8 +96,8 @@ def test_each_page_has_a_record_of_what_was_said(web: Web, tmp_path: Path) -> No
 
 
 def test_max_pages_counts_what_is_kept(web: Web, tmp_path: Path) -> None:
-    first = crawl(web, tmp_path / "out", "honour", "--max-pages", "120")
-    assert first["pages"] == 120
+    first = crawl(web, tmp_path / "out", "honour", "--max-pages", "200")
+    assert first["pages"] == 200
     assert sum(n for r, n in first["dropped"].items() if r.startswith("signal-no")) > 0
 
 
