@@ -216,10 +216,11 @@ class TestAFullDisk:
         disk, resize = small_disk("spool", "300k")
         out = str(tmp_path / "out")
         common = ["--out", out, "--workers", "1"]
-        line = self.stopped(*web.options(), *common, COMITY_SPOOL=str(disk))
+        line = self.stopped(*web.options(), *common, COMITY_SPOOL=str(disk), **SHORT)
         assert line.startswith(f"the crawl stopped: cannot write {disk}/")
         resize("64m")
         again = [*common, "--resume", "--dns-server", web.at.dns, "--max-pages", "40"]
-        assert run("crawl", *again, timeout=150, COMITY_SPOOL=str(disk)).returncode == 0
+        done = run("crawl", *again, timeout=150, COMITY_SPOOL=str(disk), **SHORT)
+        assert done.returncode == 0, done.stderr
         stored = rows(Path(out), "page_id")
         assert max(Counter(row["page_id"] for row in stored).values()) == 1
