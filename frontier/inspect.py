@@ -7,9 +7,9 @@ one step and says so. Nothing changes without ``repair``.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -17,6 +17,8 @@ from frontier import entry, keys
 from frontier.client import Frontier
 from frontier.model import HostState, LeasedUrl
 from frontier.url import Url, partition
+
+Places = set[tuple[str, str]]  # class, host
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +62,32 @@ class HostView:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A part of a job's account in a partition that does not hold, or stranded hosts."""
+    """A part of a job's account in a partition that does not hold, or one of :data:`OF_HOSTS`.
+
+    "set aside": URLs of unreadable segments that repair has put in line again. "unknown": hosts
+    with URLs of a job that the registry does not know, which repair leaves alone.
+    """
 
     job: str
     partition: int
-    part: str  # accepted, queued ... as in FrontierStats; "stranded" for hosts nobody looks at;
-    # "set aside" for URLs of unreadable segments that repair has put in line again
+    part: str  # accepted, queued ... as in FrontierStats, or as above
     counted: int  # what the counter says
     real: int  # what the keys hold
-    hosts: tuple[str, ...] = ()  # with "stranded"
+    hosts: tuple[str, ...] = ()
+
+    @property
+    def mends(self) -> bool:
+        """Whether repair sets it right."""
+        return self.part != "unknown"
+
+
+# What may be wrong with hosts, and how it is told
+OF_HOSTS: Final = {
+    "stranded": "have queues that no worker would look at",
+    "endless": "are held by leases that would never end",
+    "miscounted": "have spilled URLs other than they are counted",
+    "unknown": "have URLs of a job that is not in the registry",
+}
 
 
 async def hosts(
@@ -122,35 +141,58 @@ async def peek(frontier: Frontier, job: str, url: Url, most: int) -> list[Leased
 async def check(frontier: Frontier, jobs: Sequence[str], *, repair: bool) -> list[Finding]:
     """Compare the accounts of jobs with the real keys, in every partition; see check.lua.
 
-    Every key is met once by SCAN, to find queues that no host list names.
+    Every key is met thrice by SCAN, to find what no list names.
     """
-    queues = await _queues(frontier)
-    out: list[Finding] = []
+    queues, stored = await _placed(frontier, "q"), await _placed(frontier, "z")
+    held: dict[int, list[str]] = defaultdict(list)
+    async for raw in frontier.driver.scan("{f*}:u:*"):
+        tag, _, name = raw.decode().partition(":u:")
+        held[int(tag[2:-1])].append(name)
+    both = {place: queues[place] | stored[place] for place in {*queues, *stored}}
+    out = await _unknown(frontier, both, jobs)
     for p in range(frontier.partitions):
         for job in jobs:
-            args = [frontier.now, job, int(repair), *sorted(queues[p, job])]
-            rows, stranded, again = await frontier.driver.script("check", keys.home(p), args)
-            parts = zip(rows[::3], rows[1::3], rows[2::3], strict=True)
-            out += [
-                Finding(job, p, part.decode(), counted, real)
-                for part, counted, real in parts
-                if counted != real
-            ]
-            if stranded:
-                names = tuple(name.decode() for name in stranded)
-                out.append(Finding(job, p, "stranded", 0, len(names), names))
-            if again:
-                out.append(Finding(job, p, "set aside", again, 0))
+            hosts = sorted({host for _, host in queues.get((p, job), ())})
+            cursors = sorted(f"{cls}\n{host}" for cls, host in stored.get((p, job), ()))
+            lists = [each for found in (hosts, held[p], cursors) for each in (len(found), *found)]
+            args = [frontier.now, job, int(repair), *lists]
+            out += _findings(job, p, await frontier.driver.script("check", keys.home(p), args))
     return out
 
 
-async def _queues(frontier: Frontier) -> dict[tuple[int, str], set[str]]:
-    """Hosts that have a queue, by partition and job."""
-    out: dict[tuple[int, str], set[str]] = defaultdict(set)
-    async for raw in frontier.driver.scan("{f*}:q:*"):
-        tag, _, rest = raw.decode().partition(":q:")
-        job, _, name = rest.partition(":")
-        out[int(tag[2:-1]), job].add(name.partition(":")[2])
+def _findings(job: str, p: int, reply: Sequence[Any]) -> Iterator[Finding]:
+    rows, stranded, again, endless, miscounted = reply
+    for part, counted, real in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
+        if counted != real:
+            yield Finding(job, p, part.decode(), counted, real)
+    if again:
+        yield Finding(job, p, "set aside", again, 0)
+    found = {"stranded": stranded, "endless": endless, "miscounted": miscounted}
+    for part, hosts in found.items():
+        names = tuple(sorted({name.decode() for name in hosts}))
+        if names:
+            yield Finding(job, p, part, 0, len(names), names)
+
+
+async def _unknown(
+    frontier: Frontier, places: Mapping[tuple[int, str], Places], jobs: Sequence[str]
+) -> list[Finding]:
+    known = {record.name for record in await frontier.registry.jobs()} | set(jobs)
+    found = []
+    for (p, job), there in sorted(places.items()):
+        if job not in known:
+            names = tuple(sorted({host for _, host in there}))
+            found.append(Finding(job, p, "unknown", 0, len(names), names))
+    return found
+
+
+async def _placed(frontier: Frontier, kind: str) -> dict[tuple[int, str], Places]:
+    """Classes and hosts that have a key of this kind, by partition and job."""
+    out: dict[tuple[int, str], Places] = defaultdict(set)
+    async for raw in frontier.driver.scan(f"{{f*}}:{kind}:*"):
+        tag, _, rest = raw.decode().partition(f":{kind}:")
+        job, cls, name = rest.split(":", 2)
+        out[int(tag[2:-1]), job].add((cls, name))
     return out
 
 
@@ -195,10 +237,11 @@ def problems(findings: Sequence[Finding]) -> Iterator[str]:
     """A line for people per finding."""
     for found in findings:
         where = f"job {found.job}, partition {found.partition}"
-        if found.part == "stranded":
-            yield f"{where}: {found.real} hosts have queues that no worker would look at: " + (
-                ", ".join(found.hosts[:3]) + (" ..." if len(found.hosts) > 3 else "")
-            )
+        if found.part in OF_HOSTS:
+            some = ", ".join(found.hosts[:3]) + (" ..." if len(found.hosts) > 3 else "")
+            yield f"{where}: {found.real} hosts {OF_HOSTS[found.part]}: {some}"
+        elif found.part == "accepted" and found.counted > found.real:
+            yield f"{where}: {found.counted - found.real} accepted URLs are nowhere: they are lost"
         elif found.part == "set aside":
             yield f"{where}: {found.counted} URLs of unreadable segments are tried again"
         else:

@@ -92,6 +92,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "size-limit": "the job had its bytes",
         "cancelled": "the job was stopped",
         "max-wait": "the job ended, as all that was left had to wait for too long",
+        "lost": "it was nowhere when the frontier was checked and repaired",
         "spill-damaged": "its spilled segment cannot be read; kept aside",
     }
 )

@@ -202,6 +202,7 @@ def check(
 ) -> None:
     """Compare every counter with the real keys; exit code 1 when they differ.
 
+    --repair lets accepted URLs that are nowhere end as `lost`, so that the job can end.
     Also names spilled URLs that cannot be read back, which are no difference.
 
     Looks at each host once: on a frontier of a million hosts some seconds, in steps of one
@@ -226,16 +227,15 @@ def check(
             print(f"job {each.job}: {each.urls:,} URLs of {each.host}: cannot read {each.segment}")
         for line in problems(found):
             print(line)
-        print(_verdict(len(found), repair=repair))
-    raise typer.Exit(1 if found and not repair else 0)
+        print(_verdict(len(found), sum(each.mends for each in found), repair=repair))
+    raise typer.Exit(0 if (repair and all(each.mends for each in found)) or not found else 1)
 
 
-def _verdict(count: int, *, repair: bool) -> str:
+def _verdict(count: int, mends: int, *, repair: bool) -> str:
     if not count:
         return "every URL is in exactly one place, and the counters say so"
-    return (
-        f"{count} differences, repaired" if repair else f"{count} differences; --repair mends them"
-    )
+    which = "them" if mends == count else f"{mends} of them"
+    return f"{count} differences; " + (f"repaired {which}" if repair else f"--repair mends {which}")
 
 
 def _host_lines(view: HostView) -> Iterable[str]:

@@ -1,39 +1,23 @@
 #!lua flags=allow-oom
 -- Compare a job's counters in this partition with its real keys, and with repair set them right.
--- ARGV: now, job, repair (1|0), then hosts that have queues (found by scanning the keys)
+-- ARGV: now, job, repair (1|0), then three lists, each behind its length, found by scanning the keys:
+--       hosts that have queues, hosts that have URLs out, `class LF host` that have cursors
 -- Returns: {field, counted, real, ...} of the parts, {host, ...} whose queues lease does not look at,
---          URLs of unreadable segments that repair has put in line again
--- Keeps 4 (in exactly one place; the parts add up to accepted). It looks at each host once, in one
--- step, so that nothing moves meanwhile: some 2 us per host.
+--          URLs of unreadable segments that repair has put in line again, {host, ...} held for ever,
+--          {host, ...} whose spilled URLs are miscounted
+-- Keeps 4 (in exactly one place; the parts add up to accepted): accepted URLs that are nowhere end as
+-- `lost` with repair, and stay accepted. It looks at each host once, in one step, so that nothing
+-- moves meanwhile: some 3 us per host.
+-- Needs: account
 local job, repair = ARGV[2], ARGV[3] == '1'
-local C = T .. ':c:' .. job
-local parts = {'accepted', 'queued', 'leased', 'pending', 'waiting', 'spilled', 'quarantined', 'finished'}
-local real, known, stranded = {}, {}, {}
-for _, part in ipairs(parts) do real[part] = 0 end
-
-for _, kind in ipairs({':r:', ':rs:'}) do
-  for _, host in ipairs(redis.call('ZRANGE', T .. kind .. job, 0, -1)) do known[host] = true end
+local C, at = T .. ':c:' .. job, 4
+local function list()
+  local out = {}
+  for i = at + 1, at + ARGV[at] do out[#out + 1] = ARGV[i] end
+  at = at + 1 + #out
+  return out
 end
-for _, host in ipairs(redis.call('ZRANGE', T .. ':l', 0, -1)) do
-  if redis.call('HGET', T .. ':h:' .. host, 'j') == job then
-    known[host] = true
-    real.leased = real.leased + #split(redis.call('GET', T .. ':u:' .. host))
-  end
-end
-for i = 4, #ARGV do
-  local host = ARGV[i]
-  if not known[host] and queued(job, host) > 0 then
-    known[host], stranded[#stranded + 1] = true, host
-    if repair then expect(job, host, math.max(now, tonumber(redis.call('HGET', T .. ':h:' .. host, 't') or 0))) end
-  end
-end
-for host in pairs(known) do real.queued = real.queued + queued(job, host) end
-for segment, state in pairs(flat(redis.call('HGETALL', T .. ':g'))) do
-  for _, blob in ipairs(string.sub(state, 3) == job and redis.call('HVALS', T .. ':p:' .. segment) or {}) do
-    real.pending = real.pending + #split(string.match(blob, '\n(.*)$'))
-  end
-end
-real.waiting = redis.call('ZCARD', T .. ':w:' .. job)
+local queues, held, stored = list(), list(), list()
 
 -- The segments may be back in the store: whoever cannot read them sets them aside again.
 local function try_again()
@@ -44,7 +28,7 @@ local function try_again()
     redis.call('RPUSH', T .. ':z:' .. job .. ':' .. class .. ':' .. host, cursor)
     redis.call('HINCRBY', T .. ':v:' .. job, class .. '\n' .. host, left)
     spills[job], n = true, n + left
-    expect(job, host, math.max(now, tonumber(redis.call('HGET', T .. ':h:' .. host, 't') or 0)), 'NX')
+    expect(job, host, resting(host), 'NX')
   end
   redis.call('DEL', Z)
   count(job, 'quarantined', -n)
@@ -52,23 +36,29 @@ local function try_again()
   return n
 end
 
+local real = {}
+local known, endless, out = in_line(job, held, repair)
+local stranded, waiting = in_queues(job, known, queues, repair)
 local again = repair and try_again() or 0
-for _, n in ipairs(redis.call('HVALS', T .. ':v:' .. job)) do real.spilled = real.spilled + tonumber(n) end
-for _, aside in ipairs(redis.call('LRANGE', T .. ':zq:' .. job, 0, -1)) do
-  local total, consumed = string.match(aside, '\t(%d+)\t(%d+)$')
-  real.quarantined = real.quarantined + tonumber(total) - tonumber(consumed)
-end
-real.spilled = real.spilled + real.quarantined
-
+local wrong, away = in_store(job, stored, repair)
 local counted = flat(redis.call('HGETALL', C))
+real.queued, real.leased, real.pending, real.waiting = waiting, out, in_segments(job), redis.call('ZCARD', T .. ':w:' .. job)
+real.quarantined, real.finished = set_aside(job), 0
+real.spilled = away + real.quarantined
 for field, n in pairs(counted) do
   if field == 'done' or string.sub(field, 1, 2) == 'd:' then real.finished = real.finished + tonumber(n) end
 end
 real.accepted = real.queued + real.leased + real.pending + real.waiting + real.spilled + real.finished
 local reply = {}
-for _, part in ipairs(parts) do
-  local n = tonumber(counted[part] or 0)
-  reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = part, n, real[part]
-  if repair and n ~= real[part] then redis.call('HSET', C, part, ms(real[part])) end
+for _, part in ipairs({'accepted', 'queued', 'leased', 'pending', 'waiting', 'spilled', 'quarantined', 'finished'}) do
+  reply[#reply + 1], reply[#reply + 2], reply[#reply + 3] = part, tonumber(counted[part] or 0), real[part]
 end
-return {reply, stranded, again}
+if repair then
+  local missing = math.max(0, tonumber(counted.accepted or 0) - real.accepted)
+  if missing > 0 then redis.call('HINCRBY', C, 'd:lost', ms(missing)) end
+  real.accepted, real.finished = real.accepted + missing, real.finished + missing
+  for part, n in pairs(real) do
+    if n ~= tonumber(counted[part] or 0) then redis.call('HSET', C, part, ms(n)) end
+  end
+end
+return {reply, stranded, again, endless, wrong}

@@ -64,6 +64,59 @@ async def test_a_queue_that_nobody_looks_at_is_found_and_served_again(busy: Fron
     assert await inspect.check(busy, [JOB], repair=False) == []
 
 
+async def test_a_lease_that_no_deadline_ends_is_found_and_ended(busy: Frontier) -> None:
+    [name] = [line.host async for line in inspect.hosts(busy, JOB) if line.worker]
+    p, _ = busy.place(parse(f"http://{name}/"))
+    await busy.driver.command("ZREM", f"{keys.tag(p)}:l", name)
+    found = await inspect.check(busy, [JOB], repair=False)
+    assert [(f.part, f.hosts) for f in found] == [("endless", (name,))]
+    assert next(iter(inspect.problems(found))).endswith(f"would never end: {name}")
+    await inspect.check(busy, [JOB], repair=True)
+    assert await inspect.check(busy, [JOB], repair=False) == []
+    busy.now = str(int(busy.now or 0) + 61_000)
+    await busy.lease("w9", [JOB], [p], hosts=1, urls=1, ttl=60)
+    assert (await busy.stats(JOB)).leased == 1  # what the lost lease had is queued again
+
+
+@pytest.mark.parametrize("command", [("HINCRBY", 3), ("HDEL",)])
+async def test_spilled_urls_that_are_miscounted_are_found_and_mended(
+    busy: Frontier, command: tuple[str, ...]
+) -> None:
+    p, _ = busy.place(parse("http://c.test/"))
+    before = await busy.driver.command("HGETALL", f"{keys.tag(p)}:v:{JOB}")
+    place = min(place for place in before if place.endswith(b"c.test"))
+    await busy.driver.command(command[0], f"{keys.tag(p)}:v:{JOB}", place, *command[1:])
+    found = await inspect.check(busy, [JOB], repair=False)
+    assert [(f.part, f.hosts) for f in found] == [("miscounted", ("c.test",))]
+    assert await inspect.check(busy, [JOB], repair=True) == found
+    assert await busy.driver.command("HGETALL", f"{keys.tag(p)}:v:{JOB}") == before
+
+
+async def test_accepted_urls_that_are_nowhere_are_told_and_end_as_lost(busy: Frontier) -> None:
+    p, _ = busy.place(parse("http://c.test/"))
+    before = await busy.stats(JOB)
+    assert await busy.driver.command("RPOP", f"{keys.tag(p)}:q:{JOB}:0:c.test")
+    found = await inspect.check(busy, [JOB], repair=True)
+    assert [f.part for f in found] == ["accepted", "queued"]
+    assert next(iter(inspect.problems(found))).endswith(
+        "1 accepted URLs are nowhere: they are lost"
+    )
+    after = await busy.stats(JOB)
+    assert (after.accepted, after.finished) == (before.accepted, before.finished + 1)
+    assert after.dropped["lost"] == 1
+    assert await inspect.check(busy, [JOB], repair=False) == []
+
+
+async def test_urls_of_a_job_that_nobody_knows_are_told_and_left(busy: Frontier) -> None:
+    url = parse("http://a.test/")
+    p, _ = busy.place(url)
+    await busy.add("w/gone", [(url, CrawlRequest(url.url))])
+    for repair in (True, False):
+        [found] = await inspect.check(busy, [JOB], repair=repair)
+        assert (found.job, found.partition, found.part) == ("w/gone", p, "unknown")
+        assert (found.hosts, found.mends) == (("a.test",), False)
+
+
 async def test_hosts_are_listed_with_what_holds_them_back(busy: Frontier) -> None:
     lines = {line.host: line async for line in inspect.hosts(busy, JOB, page=1)}
     assert set(lines) == {"a.test", "b.test:8080", "c.test"}
