@@ -61,6 +61,8 @@ def crawl(
     """
     if settings.workers == 0 and settings.redis is None:
         raise UsageError("--workers 0 leaves the crawl to workers elsewhere: give --redis too")
+    if settings.workers:
+        check_key(settings)
     spec = absolute(spec)
     state = state_directory(spec)
     if resume and settings.redis is None and not (state / "redis").exists():
@@ -86,6 +88,14 @@ def crawl(
             private=private,
         )
         return uvloop.run(run.main())
+
+
+def check_key(settings: Settings) -> None:
+    """UsageError for a signing key that no worker could use: each loads it for itself."""
+    if settings.signing_key is not None:
+        from crawler.keyfile import load
+
+        load(settings.signing_key)
 
 
 def export(spec: JobSpec, path: Path) -> None:
@@ -124,6 +134,7 @@ def run_worker(settings: Settings) -> int:
 
     from crawler.worker.process import run_worker as run
 
+    check_key(settings)
     name = settings.worker_name or f"{socket.gethostname().split('.')[0]}-{os.getpid()}"
     spool = Path(settings.spool or Path.home() / ".cache" / "comity" / "spool")
     logging.basicConfig(

@@ -13,6 +13,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_origin
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
+from yarl import URL
 
 from crawler.fetch.proxy import Proxy
 from crawler.job import Count, Duration, JobSpec, Size, UsageError
@@ -47,6 +49,7 @@ FETCH_LIMITS: Final = (
 _SERVICE_LINK: Final = re.compile(
     r"COMITY_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?)"
 )
+_ORIGIN: Final = re.compile(r"https://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[1-9][0-9]*)?")
 
 
 def _cores() -> int:
@@ -73,6 +76,21 @@ class Settings(BaseModel):
         description="HTTP proxy that all requests to hosts go through, http://HOST:PORT. It takes "
         "the place of the address guard, so IT MUST REFUSE PRIVATE ADDRESSES ITSELF: any page met "
         "could else point the crawl at your own services. See Proxies.",
+    )
+    signing_key: Annotated[str | None, Shown(metavar="FILE", default="none")] = Field(
+        default=None,
+        description="Ed25519 private key (PEM) that every request is signed with, so that sites "
+        "can tell who sent it; openssl genpkey -algorithm ed25519 makes one. With signature_agent.",
+    )
+    signature_agent: Annotated[str | None, Shown(metavar="URL", default="none")] = Field(
+        default=None,
+        description="Where the public half of signing_key is published, as an origin "
+        "(https://HOST); sent with every request.",
+    )
+    signature_form: Annotated[Literal["string", "dictionary"], Shown(metavar="FORM")] = Field(
+        default="string",
+        description="How signature_agent is sent: as a string, which Cloudflare among others "
+        "checks, or as a dictionary, as the IETF's current draft has it.",
     )
     workers: Annotated[Count, Shown("--workers", "N", default="one per core")] = Field(
         default_factory=_cores,
@@ -188,6 +206,17 @@ class Settings(BaseModel):
         except ValueError as exc:
             raise ValueError(f"{mask_url(value)!r} is {exc}") from None
 
+    @field_validator("signature_agent")
+    @classmethod
+    def _origin(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        with suppress(ValueError):
+            url = URL(value.rstrip("/"))
+            if url == url.origin() and _ORIGIN.fullmatch(str(url)):
+                return str(url)
+        raise ValueError(f"not an https origin: {value!r} (write https://bot.example.org)")
+
     @field_validator("dns_server")
     @classmethod
     def _address_and_port(cls, value: str | None) -> str | None:
@@ -216,6 +245,16 @@ class Settings(BaseModel):
         if value is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", value):
             raise ValueError(f"not a name: {value!r} (up to 63 letters, digits, '.', '_', '-')")
         return value
+
+    @model_validator(mode="after")
+    def _keys_can_be_found(self) -> Settings:
+        if self.signing_key and not self.signature_agent:
+            raise ValueError(
+                "signing_key needs signature_agent: by it sites find the key to check with"
+            )
+        if self.signature_agent and not self.signing_key:
+            raise ValueError("signature_agent needs signing_key: it is sent with signatures alone")
+        return self
 
     @model_validator(mode="after")
     def _leases_outlive_fetches(self) -> Settings:

@@ -41,6 +41,9 @@ _OWN_HEADERS: Final = frozenset(
         "from",
         "host",
         "keep-alive",
+        "signature",
+        "signature-agent",
+        "signature-input",
         "te",
         "trailer",
         "transfer-encoding",
@@ -48,6 +51,13 @@ _OWN_HEADERS: Final = frozenset(
         "user-agent",
     }
 )
+_INSTEAD: Final = {
+    "from": "; use contact",
+    "signature": "; the setting signing_key has every request signed",
+    "signature-agent": "; use the setting signature_agent",
+    "signature-input": "; the setting signing_key has every request signed",
+    "user-agent": "; use user_agent",
+}
 _MAX: Final = 10**12  # above any crawl; keeps numbers exact in Redis scripts
 
 
@@ -405,8 +415,7 @@ class JobSpec(BaseModel):
             if not _TOKEN.fullmatch(name):
                 raise ValueError(f"not a header name: {name!r}")
             if name.lower() in _OWN_HEADERS:
-                own = {"user-agent": "; use user_agent", "from": "; use contact"}
-                raise ValueError(f"{name} cannot be set{own.get(name.lower(), '')}")
+                raise ValueError(f"{name} cannot be set{_INSTEAD.get(name.lower(), '')}")
             if not (text.isprintable() and text.isascii()):
                 raise ValueError(f"header {name}: its value must be printable ASCII")
         if len({name.lower() for name in value}) < len(value):

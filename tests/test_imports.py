@@ -29,6 +29,8 @@ DRIVERS = {
     "scrapy": {"crawler.fetch", "crawler.worker"},
     "aiohttp": {"crawler.fetch", "crawler.demo"},
     "aiodns": {"crawler.fetch"},
+    "cryptography": {"crawler.keyfile"},
+    "http_message_signatures": {"crawler.signing", "crawler.verifying"},
 }
 # These decide and do not act: no driver, no socket, no file, no process.
 PURE = (

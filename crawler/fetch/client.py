@@ -2,7 +2,8 @@
 
 Invariants kept: one door out (the connector's sockets come from :mod:`crawler.fetch.guard`); never
 early: the gate is asked after the connection stands and right before the one write, and a request
-is written once, never again by itself.
+is written once, never again by itself. A signature is of the moment of the write, so it is made
+between the two.
 
 aiohttp gives the connector (:mod:`crawler.fetch.dial`) and the response parser. Its
 ``ClientSession`` is left out on purpose: it re-sends idempotent requests on a kept-alive
@@ -17,7 +18,7 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -63,9 +64,18 @@ _OWN: Final = frozenset(
         b"proxy-connection",
     }
 )
+# Those that sign a request: the signer's, where there is one.
+_SIGNATURE: Final = frozenset({b"signature", b"signature-agent", b"signature-input"})
 _KEPT: Final = 1_000_000  # bytes kept of the payload of an answer that is of no use
 _WANTS_CREDENTIALS: Final = 407  # of a proxy alone (RFC 9110 15.5.8)
 _CUT: Final = {"bomb": "length", "header-flood": "length", "too-slow": "time"}  # WARC-Truncated
+
+
+class Signs(Protocol):
+    """Signs requests; see :class:`crawler.signing.Signer`."""
+
+    def sign(self, head: bytes, origin: str) -> bytes:
+        """The head with the headers that sign it, for being sent now to ``scheme://authority``."""
 
 
 class Target(NamedTuple):
@@ -96,12 +106,17 @@ def parse_target(url: str) -> Target:
 
 
 def request_head(
-    method: str, target: Target, headers: Iterable[tuple[bytes, bytes]], length: int
+    method: str,
+    target: Target,
+    headers: Iterable[tuple[bytes, bytes]],
+    length: int,
+    signed: bool = False,
 ) -> bytes:
-    """The request's head as it goes over the wire.
+    """The request's head as it goes over the wire, but for what signs it.
 
-    Headers keep their order and case, without those that frame the message or steer proxies; a
-    missing ``Accept-Encoding`` is added. Raises ``ValueError`` for what is not a header.
+    Headers keep their order and case, without those that frame the message or steer proxies, and
+    without signatures where it is to be ``signed``; a missing ``Accept-Encoding`` is added. Raises
+    ``ValueError`` for what is not a header.
     """
     if _TOKEN.fullmatch(method.encode("ascii", "replace")) is None:
         raise ValueError(f"{method!r} is not a method")
@@ -109,7 +124,7 @@ def request_head(
     negotiates = False
     for name, value in headers:
         lowered = name.lower()
-        if lowered in _OWN:
+        if lowered in _OWN or (signed and lowered in _SIGNATURE):
             continue
         if _TOKEN.fullmatch(name) is None or _VALUE.fullmatch(value) is None:
             raise ValueError(f"{name!r}: {value!r} is not a header")
@@ -131,6 +146,7 @@ class Client:
     :param resolver: closed together with the client
     :param allow_private: contact private and loopback addresses too
     :param proxy: through which all requests go; it has to refuse private addresses itself
+    :param signer: of all requests, each when it is written
     """
 
     def __init__(
@@ -140,10 +156,12 @@ class Client:
         *,
         allow_private: bool = False,
         proxy: Proxy | None = None,
+        signer: Signs | None = None,
     ) -> None:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._proxy = proxy
+        self._signer = signer
         self._dialer = Dialer(limits, resolver, allow_private=allow_private, proxy=proxy)
 
     async def fetch(
@@ -176,17 +194,14 @@ class Client:
         header or method that cannot be sent.
         """
         target = parse_target(url)
-        head = request_head(method, target, headers, len(body))
+        head = request_head(method, target, headers, len(body), self._signer is not None)
         connection = await self._dialer.connect(
             target.scheme, target.host, target.port, clocks, forbids
         )
         try:
             if (why := forbidden(self._dialer.address(connection), forbids)) is not None:
                 raise FetchError("opted-out", why)
-            sent = head
-            if self._proxy is not None and target.scheme == "http":
-                sent = self._proxy.forward(head, target.authority)
-            ask = _Ask(url, head, sent + body, gate, refuses)
+            ask = _Ask(url, target, head, body, gate, refuses)
             exchange = await self._exchange(connection, ask)
         except BaseException:
             connection.close()
@@ -208,11 +223,12 @@ class Client:
             raise FetchError("reset", "the connection ended before the request")
         if ask.gate is not None and not ask.gate():
             raise LeaseExpired(f"too little is left of the lease to fetch {ask.url}")
-        wire.begin(bodiless=ask.head.startswith(b"HEAD "))
+        head, sent = self._as_sent(ask)
+        wire.begin(bodiless=head.startswith(b"HEAD "))
         watch = Watch(self._loop, wire, self._limits)
         started, clock = time.time(), time.monotonic()
         try:
-            transport.write(ask.sent)
+            transport.write(sent)
             answer = await self._answer(wire, ask.refuses)
         finally:
             watch.cancel()
@@ -227,7 +243,7 @@ class Client:
             started=started,
             seconds=finished - clock,
             finished_mono=finished,
-            request_head=ask.head,
+            request_head=head,
             status=answer.head.status,
             status_line=answer.head.status_line,
             headers=answer.head.headers,
@@ -238,6 +254,15 @@ class Client:
             answer.problem.partial = exchange
             raise answer.problem
         return exchange
+
+    def _as_sent(self, ask: _Ask) -> tuple[bytes, bytes]:
+        """The head as the host gets it, signed now, and what goes over the wire."""
+        target, head = ask.target, ask.head
+        if self._signer is not None:
+            head = self._signer.sign(head, f"{target.scheme}://{target.authority}")
+        if self._proxy is not None and target.scheme == "http":
+            return head, self._proxy.forward(head, target.authority) + ask.body
+        return head, head + ask.body
 
     async def _answer(self, wire: Wire, refuses: Refuses | None) -> _Answer:
         limits = self._limits
@@ -281,8 +306,9 @@ class _Ask:
     """A request on its way."""
 
     url: str  # asked for
-    head: bytes  # as the host gets it
-    sent: bytes  # what goes over the wire
+    target: Target  # the same, taken apart
+    head: bytes  # as the host gets it, but for what signs it
+    body: bytes
     gate: Gate | None  # see Client.fetch
     refuses: Refuses | None  # see Client.fetch
 

@@ -5,6 +5,8 @@ other handler); a request without a live lease is refused, whichever way it came
 
 Settings read: ``COMITY_REQUIRE_LEASE`` (True: refuse requests without a gate),
 ``COMITY_ALLOW_PRIVATE`` (False), ``COMITY_TRUSTED_PROXY`` (its URL, or ""),
+``COMITY_SIGNING_KEY`` (a file, or ""), ``COMITY_SIGNATURE_AGENT`` and ``COMITY_SIGNATURE_FORM``
+(see :class:`crawler.signing.Signer`),
 ``COMITY_DNS_SERVER`` ("IP:PORT", or "" for the system's),
 ``COMITY_PLAIN_RESPONSE`` (False; True leaves headers, flags and the body's type out of Scrapy's
 response, for spiders that read the exchange), and the :class:`~crawler.fetch.wire.Limits` as
@@ -34,7 +36,7 @@ from scrapy.exceptions import NotSupported
 from scrapy.http import Headers, Response
 from scrapy.responsetypes import responsetypes
 
-from crawler.fetch.client import Client
+from crawler.fetch.client import Client, Signs
 from crawler.fetch.dns import Resolver
 from crawler.fetch.exchange import Exchange, LeaseMissing
 from crawler.fetch.proxy import Proxy
@@ -96,6 +98,7 @@ class GuardedHandler(BaseDownloadHandler):
         self._dns_server = settings.get("COMITY_DNS_SERVER") or ""
         by = settings.get("COMITY_TRUSTED_PROXY")
         self._proxy = Proxy.parse(by) if by else None
+        self._signer = _signer(settings)
         self._clients: dict[bool, Client] = {}  # by whether private addresses may be contacted
 
     @classmethod
@@ -147,9 +150,26 @@ class GuardedHandler(BaseDownloadHandler):
         client = self._clients.get(allow_private)
         if client is None:
             resolver = Resolver(self._dns_server)
-            client = Client(self._limits, resolver, allow_private=allow_private, proxy=self._proxy)
+            client = Client(
+                self._limits,
+                resolver,
+                allow_private=allow_private,
+                proxy=self._proxy,
+                signer=self._signer,
+            )
             self._clients[allow_private] = client
         return client
+
+
+def _signer(settings: BaseSettings) -> Signs | None:
+    """The signer that settings ask for; who does not sign does not load what it takes."""
+    key_file = settings.get("COMITY_SIGNING_KEY")
+    if not key_file:
+        return None
+    from crawler.signing import signer
+
+    form = settings.get("COMITY_SIGNATURE_FORM") or "string"
+    return signer(key_file, settings["COMITY_SIGNATURE_AGENT"], form)
 
 
 def _pairs(headers: Headers) -> Iterator[tuple[bytes, bytes]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import uvloop
 
 from crawler.config import Settings
+from crawler.schema import UsageError
 from crawler.worker import STOPPED
 from crawler.worker.process import run_worker
 from frontier.model import FrontierError
@@ -24,12 +25,16 @@ def main() -> int:
         level=settings.log_level.upper(), format=f"{given['name']}: %(levelname)s %(message)s"
     )
     try:
+        if settings.signing_key is not None:  # it may have changed since the parent looked
+            from crawler.keyfile import load
+
+            load(settings.signing_key)
         return uvloop.run(
             run_worker(
                 settings, name=given["name"], spool=Path(given["spool"]), only=given.get("job")
             )
         )
-    except (FrontierError, StorageError) as error:
+    except (FrontierError, StorageError, UsageError) as error:
         print(f"{given['name']}: {STOPPED}{error}", file=sys.stderr)
         return 1
 

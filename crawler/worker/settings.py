@@ -51,6 +51,9 @@ def scrapy_settings(settings: Settings) -> dict[str, Any]:
         "COMITY_PLAIN_RESPONSE": True,
         "COMITY_DNS_SERVER": settings.dns_server or "",
         "COMITY_TRUSTED_PROXY": settings.trusted_proxy or "",
+        "COMITY_SIGNING_KEY": settings.signing_key or "",
+        "COMITY_SIGNATURE_AGENT": settings.signature_agent or "",
+        "COMITY_SIGNATURE_FORM": settings.signature_form,
         **{f"COMITY_{key.upper()}": getattr(settings, key) for key in FETCH_LIMITS},
     }
 

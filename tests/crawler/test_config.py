@@ -185,6 +185,45 @@ def test_name_servers_are_normalised(given: str, kept: str) -> None:
     assert Settings(dns_server=given).dns_server == kept
 
 
+class TestSignatures:
+    KEY = "key.pem"
+
+    @pytest.mark.parametrize(
+        ("given", "kept"),
+        [
+            ("https://bot.example.org", "https://bot.example.org"),
+            ("https://Bot.Example.org/", "https://bot.example.org"),
+            ("https://bücher.example:443", "https://xn--bcher-kva.example"),
+            ("https://[2001:DB8::1]:8443", "https://[2001:db8::1]:8443"),
+        ],
+    )
+    def test_the_agent_is_an_origin(self, given: str, kept: str) -> None:
+        found = Settings(signing_key=self.KEY, signature_agent=given)
+        assert (found.signature_agent, found.signature_form) == (kept, "string")
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", "bot.example.org", "http://bot.example.org", "https://", "https://h/path",
+         "https://h?q", "https://u@h", "https://h:0", 'https://h"', "https://a b", "https://[x]"],
+    )  # fmt: skip
+    def test_and_nothing_else(self, text: str) -> None:
+        write("comity.toml", f"signing_key = 'k'\nsignature_agent = '{text}'\n")
+        assert error() == (
+            f"comity.toml: signature_agent: not an https origin: {text!r} "
+            "(write https://bot.example.org)"
+        )
+
+    def test_both_or_none(self) -> None:
+        env = {"COMITY_SIGNING_KEY": self.KEY}
+        assert error(env=env).startswith("signing_key needs signature_agent: ")
+        env = {"COMITY_SIGNATURE_AGENT": "https://bot.example.org"}
+        assert error(env=env).startswith("signature_agent needs signing_key: ")
+
+    def test_they_are_no_part_of_a_job(self) -> None:
+        found = error(job=write("job.toml", "signing_key = 'key.pem'\n"))
+        assert found.startswith("job.toml: 'signing_key' is a setting, not part of a job")
+
+
 class TestSecrets:
     @pytest.mark.parametrize(
         ("url", "masked"),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crawler.fetch.client import Client
+from crawler.fetch.client import Client, Signs
 from crawler.fetch.dns import DnsPolicy, Resolver
 from crawler.fetch.proxy import Proxy
 from crawler.fetch.wire import Limits
@@ -17,7 +17,8 @@ MakeClient = Callable[..., Client]
 
 @pytest.fixture
 async def make_client() -> AsyncIterator[MakeClient]:
-    """``make_client(allow_private=True, dns_server="", dns_policy=None, proxy="", **limits)``."""
+    """``make_client(allow_private=True, dns_server="", dns_policy=None, proxy="", signer=None,
+    **limits)``."""
     clients: list[Client] = []
 
     def make(
@@ -26,11 +27,14 @@ async def make_client() -> AsyncIterator[MakeClient]:
         dns_server: str = "",
         dns_policy: DnsPolicy | None = None,
         proxy: str = "",
+        signer: Signs | None = None,
         **limits: Any,
     ) -> Client:
         resolver = Resolver(dns_server, dns_policy)
         by = Proxy.parse(proxy) if proxy else None
-        client = Client(Limits(**limits), resolver, allow_private=allow_private, proxy=by)
+        client = Client(
+            Limits(**limits), resolver, allow_private=allow_private, proxy=by, signer=signer
+        )
         clients.append(client)
         return client
 

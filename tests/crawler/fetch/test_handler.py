@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,9 @@ from scrapy.http import HtmlResponse, Response
 from crawler.fetch.exchange import Exchange, FetchError, LeaseExpired, LeaseMissing
 from crawler.fetch.handler import GuardedHandler, limits_from
 from crawler.fetch.wire import Limits
+from crawler.keyfile import create, directory
+from crawler.schema import UsageError
+from tests.verifier import fields_of, verify
 
 from .servers import Server, answer
 
@@ -182,3 +186,43 @@ async def test_inside_scrapy(engine: str) -> None:
         )
         out, err = await process.communicate()
     assert (out.decode().strip(), err.decode()) == ("200 hi 127.0.0.1", "")
+
+
+async def test_requests_are_signed_with_the_key_of_the_settings(
+    make_handler: MakeHandler, tmp_path: Path
+) -> None:
+    key = create(tmp_path / "key.pem")
+    settings = {
+        "COMITY_SIGNING_KEY": str(tmp_path / "key.pem"),
+        "COMITY_SIGNATURE_AGENT": "https://bot.example",
+    }
+    async with Server(answer()) as server:
+        request = leased(server.url(), headers={"Signature": "sig1=:AAAA:"})
+        await make_handler(**settings).download_request(request)
+        dictionary = make_handler(**settings, COMITY_SIGNATURE_FORM="dictionary")
+        await dictionary.download_request(leased(server.url()))
+    for visit, agent in zip(server.visits, ('"', 'sig1="'), strict=True):
+        found = verify(fields_of(visit.head), directory([key]).encode())
+        assert found is not None
+        assert (found.keyid, found.agent) == (key.id, "https://bot.example")
+        assert dict(fields_of(visit.head))["Signature-Agent"].startswith(agent)
+
+
+def test_a_key_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
+    missing = str(tmp_path / "no")
+    with pytest.raises(UsageError, match=f"cannot read {missing}: No such file"):
+        GuardedHandler.from_crawler(
+            crawler_with(COMITY_SIGNING_KEY=missing, COMITY_SIGNATURE_AGENT="https://bot.example")
+        )
+
+
+def test_who_does_not_sign_does_not_load_what_it_takes() -> None:
+    code = """
+        import sys
+        from scrapy import Spider
+        from scrapy.crawler import Crawler
+        from crawler.fetch.handler import GuardedHandler
+        GuardedHandler.from_crawler(Crawler(Spider, {"TWISTED_REACTOR_ENABLED": False}))
+        assert not {"crawler.signing", "http_message_signatures"} & set(sys.modules)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
