@@ -80,7 +80,7 @@ class Settings(BaseModel):
     signing_key: Annotated[str | None, Shown(metavar="FILE", default="none")] = Field(
         default=None,
         description="Ed25519 private key (PEM) that every request is signed with, so that sites "
-        "can tell who sent it; openssl genpkey -algorithm ed25519 makes one. With signature_agent.",
+        "can tell who sent it; comity identity key makes one. With signature_agent.",
     )
     signature_agent: Annotated[str | None, Shown(metavar="URL", default="none")] = Field(
         default=None,

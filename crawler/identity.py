@@ -1,14 +1,19 @@
-"""Who must be told who we are: a crawl of a public host names somebody who can be asked to stop."""
+"""Who we are: what every request says of us, and to whom that must be enough to reach somebody.
+
+Kept here: a crawl of a public host names somebody who can be asked to stop.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from crawler.job import JobSpec
+from crawler.ranges import network
 from crawler.schema import UsageError
 
 # Top-level names that never resolve on the public Internet (RFC 6761, 6762, 8375; ICANN 2024-07).
@@ -21,6 +26,7 @@ _PRIVATE_NAMES: Final = (
     "internal",
     "home.arpa",
 )
+_WIDEST: Final = {4: 8, 6: 16}  # prefix length of the largest network that anybody has been given
 
 
 @lru_cache(maxsize=10_000)
@@ -53,3 +59,35 @@ def check_identity(job: JobSpec, urls: Iterable[str]) -> None:
                 f"{urlsplit(url).hostname} is a public host: give --contact with an email address "
                 "or a web page, so that its owner can reach you"
             )
+
+
+def request_headers(spec: JobSpec) -> dict[str, str]:
+    """The headers of every request of a job; identity first."""
+    headers = {
+        "User-Agent": spec.agent,
+        "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+        "Accept-Encoding": "gzip, deflate, br, zstd",
+    }
+    if spec.mailbox:
+        headers["From"] = spec.mailbox
+    return headers | spec.headers
+
+
+def address_ranges(networks: Iterable[str], at: float) -> dict[str, Any]:
+    """The document that says from where an operator crawls (draft-illyes-webbotauth-jafar-00).
+
+    :param networks: in CIDR notation; an address is a network of one
+    :param at: unix seconds
+    ValueError names what is no network, or none that somebody could crawl the Internet from.
+    """
+    prefixes = {}
+    for text in networks:
+        spelt = network(text)
+        found = ipaddress.ip_network(spelt)
+        if not found.is_global or found.prefixlen < _WIDEST[found.version]:
+            raise ValueError(f"not a network on the public Internet: {text!r}")
+        prefixes[spelt] = f"ipv{found.version}Prefix"
+    return {
+        "creationTime": datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "prefixes": [{name: spelt} for spelt, name in prefixes.items()],
+    }

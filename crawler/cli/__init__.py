@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "corpus": "Look into a stored corpus.",
     "frontier": "Look into a frontier: what waits and why; check, move, rebuild it.",
     "block": "Keep the whole fleet away from hosts, URLs or addresses, at once.",
+    "identity": "Make signing keys and what is published of them; check what sites see.",
     "config": "Show every setting and where its value came from.",
     "worker": "Join a fleet: serve every runnable job of a Redis.",
     "demo": "Crawl or serve the bundled web; no network needed.",

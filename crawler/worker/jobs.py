@@ -14,7 +14,7 @@ import msgspec
 
 from crawler.bounds import limits, politeness
 from crawler.consent import Policies
-from crawler.identity import is_public_host
+from crawler.identity import is_public_host, request_headers
 from crawler.job import JobSpec
 from crawler.mediatypes import DEFAULT, MediaTypes
 from crawler.recrawl import Schedule, schedule
@@ -94,18 +94,6 @@ def stored_scope(spec: JobSpec, region: bytes) -> Scope:
     """A job's scope, from what the registry keeps of it."""
     patterns = Scope.build(spec.scope, (), spec.include, spec.exclude)
     return replace(patterns, region=frozenset(msgspec.json.decode(region, type=list[str])))
-
-
-def request_headers(spec: JobSpec) -> dict[str, str]:
-    """The headers of every request of a job; identity first."""
-    headers = {
-        "User-Agent": spec.agent,
-        "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-        "Accept-Encoding": "gzip, deflate, br, zstd",
-    }
-    if spec.mailbox:
-        headers["From"] = spec.mailbox
-    return headers | spec.headers
 
 
 async def make_context(frontier: Frontier, record: JobRecord) -> JobContext:
