@@ -44,7 +44,7 @@ end
 local base = tonumber(redis.call('HGET', M, 'vt') or '0')
 for i, name in ipairs(names) do
   wake(name)
-  jobs[i] = {name = name, vt = math.max(tonumber(had[i] or 0), base), weight = weights[i]}
+  jobs[i] = {name = name, n = i, vt = math.max(tonumber(had[i] or 0), base), weight = weights[i]}
 end
 
 -- The next lease of a job: slow hosts only when no other is ready
@@ -63,18 +63,24 @@ local function serve(job)
   end
 end
 
-local open, granted = {}, {}
-for i, job in ipairs(jobs) do open[i] = job end
-while #reply - 4 < want and #open > 0 do
-  local first = 1
-  for i = 2, #open do if open[i].vt < open[first].vt then first = i end end
-  local job = open[first]
+local function before(one, other) return one.vt < other.vt or one.vt == other.vt and one.n < other.n end
+
+local turn, granted, first = {}, {}, 1
+for i, job in ipairs(jobs) do turn[i] = job end
+table.sort(turn, before)
+while #reply - 4 < want and first <= #turn do
+  local job = turn[first]
   local got = serve(job)
   if got then
     base, job.vt, job.served = job.vt, job.vt + got[5] / job.weight, true
     reply[#reply + 1], granted[#granted + 1] = got, got[1] .. '\t' .. ms(got[3])
+    local i = first
+    while i < #turn and before(turn[i + 1], job) do
+      turn[i], i = turn[i + 1], i + 1
+    end
+    turn[i] = job
   else
-    table.remove(open, first)
+    first = first + 1 -- it has no host that is ready
   end
 end
 for _, job in ipairs(jobs) do

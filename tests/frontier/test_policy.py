@@ -21,7 +21,15 @@ BOUNDS = Politeness()
 FRESH = HostState()
 # Reasons of URLs that wait or are left over: never the outcome of a contact.
 WAITING = {"retry-after", "breaker-open", "parked"}
-BOUNDED = {"max-pages", "time-limit", "size-limit", "cancelled", "max-wait", "spill-damaged"}
+BOUNDED = {
+    "max-pages",
+    "time-limit",
+    "size-limit",
+    "cancelled",
+    "max-wait",
+    "spill-damaged",
+    "lost",
+}
 DEMOTED = {"trap-query", "stale-prefix", "host-explosion"}
 
 

@@ -175,8 +175,5 @@ async def test_many_jobs_may_be_asked_for_at_once(frontier: Frontier) -> None:
     await add(frontier, "j4000", "http://a.test/")
     p, _ = frontier.place(parse("http://a.test/"))
     jobs = [f"j{n}" for n in range(8_100)]
-    for _ in range(100):  # a replica of a busy machine may be late, and the lease is given back
-        grant = await frontier.lease("w", jobs, [p], hosts=1, urls=1, ttl=60)
-        if grant.leases:
-            break
+    grant = await frontier.lease("w", jobs, [p], hosts=1, urls=1, ttl=60)
     assert [held.job for held in grant.leases] == ["j4000"]
