@@ -24,8 +24,11 @@ from benchmarks.clients import Clients, Done, Task, clients
 from benchmarks.machine import BenchmarkError
 from benchmarks.private_redis import VALKEY, PrivateRedis, private_redis
 from benchmarks.scrapy_redis_peer import ScrapyRedis
-from benchmarks.urls import batches, false_seen, mixture, offer, percentile
+from benchmarks.urls import BATCH, batches, false_seen, mixture, offer, percentile
+from benchmarks.virtual import MemoryStore
 from frontier.client import Frontier
+from frontier.model import Limits
+from frontier.spill import Spiller
 from frontier.url import Url
 
 PARTITIONS: Final = 64
@@ -250,6 +253,39 @@ def _chunks(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
     return (items[i : i + size] for i in range(0, len(items), size))
 
 
+def case_one_host(options: argparse.Namespace) -> None:
+    """Bytes of Redis beside the seen-set, as one host has more and more URLs: most are spilled."""
+    for size in (10**5, 10**6, *([10**7] if options.long else [])):
+        with private_redis(options.server, persist=False) as server:
+            asyncio.run(_one_host(server, size))
+
+
+async def _one_host(server: PrivateRedis, size: int) -> None:
+    frontier, store = await Frontier.open(server.url, partitions=1), MemoryStore()
+    spiller = Spiller(frontier.tails, "bench", store)
+    empty = server.used_memory()
+    for first in range(0, size, BATCH):
+        made = [offer(number, 1) for number in range(first, min(size, first + BATCH))]
+        added = await frontier.add("bench", made, limits=Limits(host_cap=1_000))
+        _expect(added.accepted, len(made))
+        if added.laden:
+            await spiller.flush(0)
+    _expect((await frontier.stats("bench")).accepted, size)
+    full = server.used_memory()
+    _drop(server, lambda kind, job: kind == "s")
+    left = server.used_memory()
+    _say(
+        case="one host",
+        server=server.version(),
+        urls=size,
+        seen_bytes=round((full - left) / size, 2),
+        other_bytes=left - empty,
+        segments=len(store.objects),
+        store_bytes=round(sum(map(len, store.objects.values())) / size, 1),
+    )
+    await frontier.close()
+
+
 class _Narrow(Frontier):
     """A frontier whose fingerprints have fewer bits."""
 
@@ -313,6 +349,7 @@ CASES: Final[dict[str, Callable[[argparse.Namespace], None]]] = {
     "lease": case_lease,
     "latency": case_latency,
     "memory": case_memory,
+    "one-host": case_one_host,
     "false-seen": case_false_seen,
     "peer": case_peer,
 }
