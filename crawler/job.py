@@ -321,9 +321,43 @@ class JobSpec(BaseModel):
         "page is kept, no link followed, against their word), flag (all is, with a note) or ignore "
         "(without); for all signals, or for one, as noai=ignore.",
     )
-    dedupe: Annotated[Literal["flag", "off"], Shown(metavar="KIND")] = Field(
+    dedupe: Annotated[Literal["drop", "flag", "off"], Shown("--dedupe", "drop|flag|off")] = Field(
         default="flag",
-        description="Record near-duplicates of earlier pages (flag), or do not look (off).",
+        description="Pages that repeat an earlier one, exactly or nearly: record it (flag), also "
+        "keep no content of them (drop; only where the earlier one is safely stored), or do not "
+        "look (off).",
+    )
+    dedupe_scope: Annotated[Literal["job", "workspace"], Shown(metavar="KIND")] = Field(
+        default="job",
+        description="What pages are compared with: the job's, or those of all jobs of its "
+        "workspace that have the same threshold.",
+    )
+    dedupe_threshold: Annotated[float, BeforeValidator(_no_bool), Shown(metavar="SHARE")] = Field(
+        default=0.8,
+        ge=0.5,
+        le=0.95,
+        description="Jaccard similarity of two texts' 5-word shingles from which they are "
+        "near-duplicates. Fixed for a job's life.",
+    )
+    dedupe_min_shingles: Annotated[Count, Shown(metavar="N")] = Field(
+        default=25,
+        ge=1,
+        le=100_000,
+        description="Texts with fewer different shingles are compared exactly only.",
+    )
+    dedupe_keep_raw: bool = Field(
+        default=False,
+        description="Keep the WARC record of pages that are dropped as copies.",
+    )
+    dedupe_links: bool = Field(
+        default=True,
+        description="Follow the links of pages that repeat another.",
+    )
+    dedupe_keep: Annotated[Duration, Shown(metavar="TIME", unit="duration")] = Field(
+        default=7 * 86_400.0,
+        ge=0,
+        description="How long the index of duplicates is kept after the job's end; a job that is "
+        "resumed later makes it anew from its stored pages.",
     )
     segment_size: Annotated[Size, Shown(metavar="SIZE", unit="size")] = Field(
         default=256_000_000,

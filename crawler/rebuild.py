@@ -13,13 +13,14 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 from typing import Final
 
 import msgspec
 import pyarrow.compute as pc
 
-from crawler import content, past, replay
+from crawler import content, copies, past, replay
 from crawler.bounds import limits
 from crawler.jobfile import JobFile
 from crawler.run import job_id
@@ -27,7 +28,6 @@ from crawler.seeds import iter_seeds
 from crawler.spill import SpillObjects
 from crawler.worker.jobs import JobContext, make_context
 from crawler.worker.pipelines import Outlinks
-from dedupe.index import DedupeError
 from frontier.client import Added, Frontier
 from frontier.model import CrawlRequest, FrontierBusy, FrontierError
 from frontier.offers import Offer
@@ -41,7 +41,6 @@ from storage.warc import Record
 
 READS: Final = 16  # records read side by side
 OFFERS: Final = 500  # URLs per call
-SEGMENT: Final = "rebuild"  # what the duplicate index knows its pages under
 _PLACE: Final = ("warc_filename", "warc_record_offset", "warc_record_length")
 
 Progress = Callable[[str, int], None]  # told what is being done, and how many are
@@ -250,21 +249,9 @@ class Rebuild:
         await self._flush(context)
 
     async def _duplicates(self, context: JobContext, on_progress: Progress) -> None:
-        """The index of pages by content; which of two alike came first may come out otherwise."""
-        index, done = context.dedupe, 0
-        if index is None:
-            return
-        columns = ("page_id", "url", "content_digest", "text")
-        for batch in self._corpus.pages(columns, where=HAS_CONTENT):
-            found = map(replay.document, batch.to_pylist())
-            documents = [document for document in found if document is not None]
-            try:
-                await index.check_many(documents, SEGMENT)
-            except DedupeError as error:
-                raise FrontierError(str(error)) from error
-            done += len(documents)
-            on_progress("pages compared", done)
-        await index.confirm(SEGMENT)
+        if context.copies is not None:
+            told = partial(on_progress, "pages compared")
+            await copies.refill(context.copies.index, self._job, context.spec, told)
 
     async def _finish(self, context: JobContext) -> None:
         registry, report = self._frontier.registry, self.report

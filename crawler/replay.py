@@ -12,9 +12,7 @@ from crawler.past import Row
 from crawler.worker.jobs import JobContext
 from crawler.worker.spider import PageItem
 from crawler.worker.visit import Visit
-from dedupe.exact import text_digest
-from dedupe.index import DedupeVerdict, Document
-from dedupe.near import signature
+from dedupe.index import DedupeVerdict
 from frontier import entry
 from frontier.model import CrawlRequest
 from frontier.offers import Offer
@@ -61,7 +59,7 @@ def item(job: JobContext, row: Row, record: Record | None) -> PageItem | None:
         page = extract(payload, url=exchange.url, headers=given, agent=job.product)
         made.found.extracted = page
         made.found.consent = judge(page.signals, job.signals, now=0.0)  # of links: no robots.txt
-        if job.dedupe is not None:
+        if job.copies is not None:
             made.found.duplicate = DedupeVerdict(row["duplicate_kind"] or "")
     return made
 
@@ -71,22 +69,6 @@ def headers(record: Record) -> tuple[tuple[str, str], ...]:
     lines = record.http_head.decode("latin-1").split("\r\n")[1:]
     pairs = (line.partition(":") for line in lines if line)
     return tuple((name, value.strip()) for name, _, value in pairs)
-
-
-def document(row: Row) -> Document | None:
-    """A page as the index of duplicates takes it; of page_id, url, content_digest and text."""
-    text = row["text"]
-    try:
-        url = parse(row["url"])
-    except InvalidUrl:  # by the rules of another version
-        return None
-    return Document(
-        page_id=row["page_id"],
-        url=url.key,
-        payload_digest=row["content_digest"] or "",
-        text_digest=text_digest(text) if text is not None else None,
-        signature=signature(text) if text else None,
-    )
 
 
 def spilled(data: bytes) -> Iterator[Offer]:

@@ -10,6 +10,8 @@ from crawler.schema import validate
 _SEEDS: Final = ("seeds", "seed_files", "sitemaps")
 # What a job is for good: its place, and the region that its seeds were made into.
 _FIXED: Final = frozenset({"workspace", "name", "out", "scope", *_SEEDS})
+# And what its pages are compared by.
+_COMPARED: Final = ("dedupe_scope", "dedupe_threshold", "dedupe_min_shingles")
 
 
 def resumed(old: JobSpec, new: JobSpec, *, private: bool) -> JobSpec:
@@ -26,6 +28,11 @@ def resumed(old: JobSpec, new: JobSpec, *, private: bool) -> JobSpec:
         raise UsageError(
             f"--scope {new.scope}: a resumed job keeps its scope, which is {old.scope}"
         )
+    for name in _COMPARED:
+        if name in new.model_fields_set and (old_value := getattr(old, name)) != getattr(new, name):
+            raise UsageError(
+                f"{name} = {getattr(new, name)}: a resumed job keeps it, which is {old_value}"
+            )
     given = {name: getattr(new, name) for name in new.model_fields_set - _FIXED}
     spec = validate(JobSpec, old.model_dump() | given, lambda key: key)
     return spec.model_copy(update={n: getattr(new, n) for n in ("out", *_SEEDS)})

@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from crawler import jobfile
+from crawler import copies, jobfile
 from crawler.bounds import limits
 from crawler.config import Settings
 from crawler.fetch.proxy import ignored
@@ -189,7 +189,16 @@ class Run:
         region = msgspec.json.encode(sorted(known | set(more)))
         self._spec = spec
         await asyncio.to_thread(jobfile.save, self._spec, region)
+        await self._compare_again(frontier)
         await registry.renew_job(self._job, _stored(spec), region, credit=credit(old, spec, left))
+
+    async def _compare_again(self, frontier: Frontier) -> None:
+        """Make the job's index of duplicates anew, where it has expired."""
+        index = copies.open_index(frontier, self._job, self._spec)
+        if index is not None:
+            await copies.keep(index)
+            if await index.empty() and await asyncio.to_thread(_has_table, self._spec):
+                await copies.refill(index, self._job, self._spec, lambda done: None)
 
     def _seeds(self) -> Iterable[str]:
         return itertools.chain(iter_seeds(self._spec), self._spec.sitemaps)

@@ -1,14 +1,13 @@
-"""The index of a job's pages in Redis: is this content new, and if not, whose copy is it?
+"""The index of pages in Redis: is this content new, and if not, whose copy is it?
 
-The only module of this package that talks to Redis, through a client that is handed in. All keys
-of a job carry one hash tag (``{d:<job>}``), so the index works on Cluster; each operation is one
-script (``lua/``), atomic, so of two near-duplicates that arrive at the same instant exactly one is
-kept. ``lua/table.lua`` describes the layout.
+An index is a job's, or one that the jobs of a workspace share. All its keys carry one hash tag
+(``{d:<name>}``); ``lua/table.lua`` describes the layout. On Cluster one slot takes documents up to
+a number; later ones go to a second level that spreads over slots (``spread.py``).
 
 What counts as a copy, looked for in this order, all but the first compared with kept pages only:
 the same payload (``exact``), the same normalised text (``same-text``), a similar text (``near``:
-candidates share one of 16 bands, and their signatures must agree to ``VERIFY``). A page never
-matches itself or an earlier visit of its URL; an unchanged payload of the same URL is told as
+candidates share a band, and their signatures must agree to the threshold). A page never matches
+itself or an earlier visit of its URL; an unchanged payload of the same URL is told as
 ``revisit_of``. Pages are tentative until their segment is confirmed: a verdict says whether the
 page it points to is ``committed``, and a forgotten segment's pages never answer again. Calls may
 be repeated: the same page asked again gets the same answer and is not added twice.
@@ -16,49 +15,20 @@ be repeated: the same page asked again gets the same answer and is not added twi
 
 from __future__ import annotations
 
-import math
-from collections.abc import Awaitable, Iterator, Sequence
+import asyncio
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from hashlib import blake2b, sha1
-from importlib import resources
-from typing import Any, Final, Protocol
+from typing import Final
 
-from redis.exceptions import NoScriptError, RedisError
+from dedupe.document import Document, pack, page_id, short
+from dedupe.near import THRESHOLD, needed, similarity
+from dedupe.scripts import DedupeError, DedupeFull, ScriptClient, Scripts
+from dedupe.spread import Spread
 
-from dedupe.near import PERMUTATIONS, VERIFY, Signature
+__all__ = ["DedupeError", "DedupeFull", "DedupeIndex", "DedupeVerdict", "Document", "ScriptClient"]
 
 BATCH: Final = 32  # documents per script call: some 2 ms of the server's time
-_PAGE_ID_BYTES: Final = 16
-_KINDS: Final = {b"k": "", b"r": "", b"e": "exact", b"t": "same-text", b"n": "near"}
-_CHANCE: Final = 1 / 16  # two different minima agree in 4 bits
-
-
-class DedupeError(Exception):
-    """Base of what this package raises; the message is one line fit for an operator."""
-
-
-class DedupeFull(DedupeError):
-    """The index's server cannot write to its disk and refuses every change until it can."""
-
-
-class ScriptClient(Protocol):
-    """What is used of a redis.asyncio client, single server or cluster, not decoding responses."""
-
-    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Awaitable[Any]: ...
-
-    def eval(self, script: str, numkeys: int, *keys_and_args: Any) -> Awaitable[Any]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A page as the index wants to know it."""
-
-    page_id: str  # 32 hexadecimal digits; the same for every attempt at the same visit
-    url: str  # identity key of the URL: the same for all its visits
-    payload_digest: str  # dedupe.exact.digest
-    text_digest: bytes | None  # dedupe.exact.text_digest; None: no text to compare
-    signature: Signature | None  # dedupe.near.signature; None: too short to compare
+_KINDS: Final = {"k": "", "r": "", "e": "exact", "t": "same-text", "n": "near"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +46,29 @@ KEPT: Final = DedupeVerdict()
 
 
 class DedupeIndex:
-    """The index of one job."""
+    """One index."""
 
-    def __init__(self, client: ScriptClient, job: str, *, verify: float = VERIFY) -> None:
-        """``verify``: estimated similarity, 0..1, from which a candidate is a near-duplicate."""
-        if not job or set(job) & set("{} \r\n\0"):
-            raise DedupeError(f"not fit for a job's name: {job!r}")
-        self._client = client
-        self._root = f"{{d:{job}}}"
-        self._matches = math.ceil(PERMUTATIONS * (verify * (1 - _CHANCE) + _CHANCE))
+    def __init__(
+        self,
+        client: ScriptClient,
+        name: str,
+        *,
+        threshold: float = THRESHOLD,
+        dropping: bool = False,
+        room: int = 0,
+    ) -> None:
+        """``threshold``: estimated similarity, 0..1, from which a candidate is a near-duplicate.
+
+        ``dropping``: the caller drops copies of committed pages, so none is told to be a copy of
+        one that was dropped. ``room``: documents that one slot takes, 0: any number.
+        """
+        if not name or set(name) & set("{} \r\n\0"):
+            raise DedupeError(f"not fit for an index's name: {name!r}")
+        self._scripts = Scripts(client)
+        self._root = f"{{d:{name}}}"
+        need = needed(threshold)
+        self._check = (need, room, int(dropping))
+        self._spread = Spread(self._scripts, name, need, dropping=dropping) if room else None
 
     async def check(self, document: Document, segment: str) -> DedupeVerdict:
         """The verdict on a page; unless it is an exact copy it is added, tentatively."""
@@ -92,55 +76,65 @@ class DedupeIndex:
 
     async def check_many(self, documents: Sequence[Document], segment: str) -> list[DedupeVerdict]:
         """The verdicts on pages of one open segment, in order; each sees those before it."""
+        need, room, dropping = self._check
         verdicts: list[DedupeVerdict] = []
         for batch in _batches(documents):
-            packed = [_pack(document) for document in batch]
-            answers = await self._run("check", self._matches, segment, *packed)
-            verdicts.extend(_verdict(answer) for answer in answers)
+            packed = [pack(document) for document in batch]
+            answers = await self._scripts.run(
+                "check", self._root, need, segment, room, dropping, *packed
+            )
+            made = [_verdict(answer) for answer in answers]
+            left = [i for i, verdict in enumerate(made) if verdict is None]
+            if left and self._spread is not None:
+                found = await self._spread.check([packed[i] for i in left], segment)
+                for i, answer in zip(left, found, strict=True):
+                    made[i] = _verdict(answer)
+            verdicts.extend(verdict or KEPT for verdict in made)
         return verdicts
 
     async def confirm(self, segment: str) -> None:
         """The segment is committed: from now on its pages may have copies dropped."""
-        await self._repeat("segment", segment, "confirm")
+        await self._everywhere("segment", segment, "confirm")
 
     async def forget(self, segment: str) -> None:
         """The segment is lost: its pages are as if they had never been added."""
-        await self._repeat("segment", segment, "forget")
+        await self._everywhere("segment", segment, "forget")
 
-    async def remove(self, page_id: str, payload_digest: str) -> bool:
+    async def remove(self, page: str, payload_digest: str) -> bool:
         """Takes a page out (takedown); False when it has no record, as exact copies have none."""
-        digest = _short(payload_digest.encode())
-        return bool(await self._run("remove", _page_id(page_id), digest))
+        digest = short(payload_digest.encode())
+        roots = [self._root, self._spread.home(digest)] if self._spread else [self._root]
+        found = [await self._scripts.run("remove", r, page_id(page), digest) for r in roots]
+        return any(found)
+
+    async def expire(self, seconds: float) -> None:
+        """Delete the index in so many seconds; 0: keep it, or begin anew where it has expired."""
+        await asyncio.gather(*(self._expire(root, round(seconds * 1000)) for root in self._roots()))
 
     async def delete(self) -> None:
-        """Deletes the job's index."""
-        await self._repeat("delete")
+        """Deletes the index."""
+        await self._everywhere("delete")
 
-    async def _repeat(self, script: str, *args: Any) -> None:
-        while await self._run(script, *args):
+    async def empty(self) -> bool:
+        """Whether no page was ever added, or all is gone."""
+        return not await self._scripts.run("size", self._root)
+
+    def _roots(self) -> list[str]:
+        return [self._root, *(self._spread.roots if self._spread else ())]
+
+    async def _everywhere(self, script: str, *args: str) -> None:
+        await asyncio.gather(*(self._repeat(script, root, *args) for root in self._roots()))
+
+    async def _repeat(self, script: str, root: str, *args: str) -> None:
+        while await self._scripts.run(script, root, *args):
             pass  # each call does a bounded part
 
-    async def _run(self, name: str, *args: Any) -> Any:
-        text, sha = _script(name)
-        try:
-            try:
-                return await self._client.evalsha(sha, 1, self._root, *args)
-            except NoScriptError:
-                return await self._client.eval(text, 1, self._root, *args)
-        except RedisError as error:
-            text = str(error).partition(" script: ")[0]
-            kind = DedupeFull if text.startswith("MISCONF") else DedupeError
-            raise kind(f"the duplicate index does not answer: {text}") from error
-
-
-@cache
-def _script(name: str) -> tuple[str, str]:
-    """A script behind its prelude, and the hash it is called by."""
-    folder = resources.files("dedupe") / "lua"
-    table, body = ((folder / f"{part}.lua").read_text("utf-8") for part in ("table", name))
-    shebang, rest = body.split("\n", 1) if body.startswith("#!") else ("", body)
-    text = f"{shebang}\n{table}\n{rest}".lstrip("\n")
-    return text, sha1(text.encode(), usedforsecurity=False).hexdigest()
+    async def _expire(self, root: str, milliseconds: int) -> None:
+        at = 0
+        while at >= 0:
+            at = await self._scripts.run("expire", root, milliseconds, at)
+        if at < -1:
+            await self._repeat("delete", root)
 
 
 def _batches(documents: Sequence[Document]) -> Iterator[Sequence[Document]]:
@@ -148,39 +142,14 @@ def _batches(documents: Sequence[Document]) -> Iterator[Sequence[Document]]:
         yield documents[left : left + BATCH]
 
 
-def _pack(document: Document) -> bytes:
-    signature = document.signature
-    return b"".join(
-        (
-            _page_id(document.page_id),
-            _short(document.url.encode("utf-8", "surrogatepass")),
-            _short(document.payload_digest.encode()),
-            (document.text_digest or b"\0" * 8)[:8],
-            signature.packed + signature.bands if signature else b"",
-        )
-    )
-
-
-def _page_id(text: str) -> bytes:
-    try:
-        packed = bytes.fromhex(text)
-    except ValueError:
-        packed = b""
-    if len(packed) != _PAGE_ID_BYTES or not any(packed):
-        raise DedupeError(f"not a page id of 32 hexadecimal digits: {text!r}")
-    return packed
-
-
-def _short(value: bytes) -> bytes:
-    return blake2b(value, digest_size=8).digest()
-
-
-def _verdict(answer: bytes) -> DedupeVerdict:
-    kind, other = answer[:1], answer[1:17].hex()
-    if kind == b"k":
+def _verdict(answer: bytes) -> DedupeVerdict | None:
+    """What a script said; None: new, and there was no room for it."""
+    kind, other = chr(answer[0]), answer[1:17].hex()
+    if kind == "s":
+        return None
+    if kind == "k":
         return KEPT
-    if kind == b"r":
+    if kind == "r":
         return DedupeVerdict(revisit_of=other)
-    matches = int.from_bytes(answer[17:19], "little")
-    similarity = (matches / PERMUTATIONS - _CHANCE) / (1 - _CHANCE)
-    return DedupeVerdict(_KINDS[kind], other, similarity, bool(answer[19]))
+    alike = similarity(int.from_bytes(answer[17:19], "little"))
+    return DedupeVerdict(_KINDS[kind], other, alike, bool(answer[19]))

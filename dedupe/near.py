@@ -7,10 +7,10 @@ character 5-grams where there are none, and the obvious mixture in mixed text.
 
 The MinHash is datasketch's scheme ``affine32`` with 256 permutations of seed 1, so ``values`` load
 there as ``MinHash(seed=1, hashvalues=values(text), scheme="affine32")``. Two things are made of
-it. Bands: 16 hashes of 8 full values each (the first 128), by which candidates are found (two texts
-share one with probability 1 - (1 - J^8)^16: 0.95 at J = 0.8, 0.994 at 0.85, 0.9999 at 0.9). Packed:
-4 bits of each value (128 bytes), by which candidates are verified (Li and Koenig, "b-Bit Minwise
-Hashing", WWW 2010), with a standard error of 0.028 at J = 0.8.
+it. Bands: hashes of some full values each, by which candidates are found; at the threshold of 0.8
+they are 16 of 8 (two texts share one with probability 1 - (1 - J^8)^16: 0.95 at J = 0.8, 0.994 at
+0.85, 0.9999 at 0.9). Packed: 4 bits of each value (128 bytes), by which candidates are verified (Li
+and Koenig, "b-Bit Minwise Hashing", WWW 2010), with a standard error of 0.028 at J = 0.8.
 
 Kept here: the same text gives the same signature in every process, on every platform and in every
 version (a golden file proves it): all arithmetic is on unsigned integers of fixed width, nothing
@@ -21,10 +21,11 @@ are bounded: texts are compared by their first million characters.
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 from functools import cache
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +36,14 @@ U64: TypeAlias = NDArray[np.uint64]
 
 PERMUTATIONS: Final = 256
 SEED: Final = 1  # of the permutations, as in datasketch
-BANDS: Final = 16
-ROWS: Final = 8
+BANDED: Final = PERMUTATIONS // 2  # of them, those that bands may be made of
 SHINGLE: Final = 5  # tokens
 MIN_SHINGLES: Final = 25  # distinct ones; shorter texts are compared exactly only
-VERIFY: Final = 0.79  # estimated similarity from which a candidate counts at threshold 0.8
+THRESHOLD: Final = 0.8  # Jaccard similarity from which two texts are near-duplicates
+SLACK: Final = 0.01  # an estimate may fall short of the threshold by that: recall first
 MAX_CHARS: Final = 1_000_000  # of a text that are looked at
 PACKED_BYTES: Final = PERMUTATIONS // 2
+CHANCE: Final = 1 / 16  # that two different minima agree in 4 bits
 
 _BLOCK: Final = (64, 2048)  # permutations x shingles at a time: half a megabyte, stays in cache
 _SOLO: Final = np.uint32(1 << 31)  # marks a character that is a token of its own
@@ -75,16 +77,40 @@ _SOLOS: Final = (
 _CASED_END: Final = 0x1E944  # no character from here on has case
 
 
+class Shape(NamedTuple):
+    """How the first 128 minima are banded."""
+
+    bands: int
+    rows: int  # minima per band
+
+
 @dataclass(frozen=True, slots=True)
 class Signature:
     """What a text is compared by."""
 
     packed: bytes  # 128 bytes: 4 bits of each of the 256 minima, low nibble first
-    bands: bytes  # 64 bytes: 16 band hashes, little-endian uint32
+    bands: bytes  # band hashes, little-endian uint32; 16 of them at threshold 0.8
     shingles: int  # number of distinct shingles
 
 
-def signature(text: str, *, minimum: int = MIN_SHINGLES) -> Signature | None:
+@cache
+def shape(threshold: float = THRESHOLD) -> Shape:
+    """The bands that suit a threshold: datasketch's optimum where a miss costs 19 false alarms.
+
+    A false alarm costs a comparison of signatures, a miss a copy in the corpus. At equal weights,
+    its default, the optimum at 0.8 is 9 bands of 13, which find 40% of the pairs at exactly 0.8.
+    """
+    if threshold == THRESHOLD:
+        return Shape(16, 8)  # what follows gives; it takes half a second to import
+    from datasketch import MinHashLSH
+
+    found = MinHashLSH(threshold=threshold, num_perm=BANDED, weights=(0.05, 0.95))
+    return Shape(found.b, found.r)
+
+
+def signature(
+    text: str, *, minimum: int = MIN_SHINGLES, threshold: float = THRESHOLD
+) -> Signature | None:
     """The signature of a text, or None when it has fewer than ``minimum`` distinct shingles.
 
     Never raises, whatever the text; some 0.2 ms for 1,500 words.
@@ -93,7 +119,7 @@ def signature(text: str, *, minimum: int = MIN_SHINGLES) -> Signature | None:
     if len(distinct) < max(minimum, 1):
         return None
     minima = _minima(distinct)
-    return Signature(_pack(minima), _bands(minima), len(distinct))
+    return Signature(_pack(minima), _bands(minima, shape(threshold)), len(distinct))
 
 
 def values(text: str) -> U32 | None:
@@ -107,9 +133,23 @@ def estimate(a: bytes, b: bytes) -> float:
 
     Two different minima agree in 4 bits once in 16 times; the estimate is corrected for that.
     """
-    same = np.frombuffer(a, np.uint8) ^ np.frombuffer(b, np.uint8)
-    matches = int(np.count_nonzero(same & 0x0F == 0) + np.count_nonzero(same & 0xF0 == 0))
-    return max(0.0, (matches / PERMUTATIONS - 1 / 16) / (1 - 1 / 16))
+    return similarity(matches(a, b))
+
+
+def matches(a: bytes, b: bytes) -> int:
+    """How many of the 256 minima agree in their 4 bits."""
+    differ = np.frombuffer(a, np.uint8) ^ np.frombuffer(b, np.uint8)
+    return int(np.count_nonzero(differ & 0x0F == 0) + np.count_nonzero(differ & 0xF0 == 0))
+
+
+def similarity(same: int) -> float:
+    """The Jaccard similarity of which so many matches are the sign."""
+    return max(0.0, (same / PERMUTATIONS - CHANCE) / (1 - CHANCE))
+
+
+def needed(threshold: float) -> int:
+    """The matches that make a candidate a near-duplicate."""
+    return math.ceil(PERMUTATIONS * ((threshold - SLACK) * (1 - CHANCE) + CHANCE))
 
 
 def shingles(text: str) -> U32:
@@ -171,13 +211,14 @@ def _pack(minima: U32) -> bytes:
     return packed.tobytes()
 
 
-def _bands(minima: U32) -> bytes:
-    """A 32-bit hash of each band's eight minima and the band's number."""
-    weights = _weights()
-    sums = (minima[: BANDS * ROWS].reshape(BANDS, ROWS) * weights[0]).sum(
+def _bands(minima: U32, banding: Shape) -> bytes:
+    """A 32-bit hash of each band's minima and the band's number."""
+    bands, rows = banding
+    weights = _weights(rows)
+    sums = (minima[: bands * rows].reshape(bands, rows) * weights[:rows]).sum(
         axis=1, dtype=np.uint64
-    ) + weights[1, 0]
-    sums += np.arange(BANDS, dtype=np.uint64) * weights[1, 1]
+    ) + weights[rows]
+    sums += np.arange(bands, dtype=np.uint64) * weights[rows + 1]
     sums = (sums ^ (sums >> np.uint64(29))) * np.uint64(_RADIX)
     hashes: U32 = (sums >> np.uint64(32)).astype("<u4")
     return hashes.tobytes()
@@ -213,10 +254,9 @@ def _permutations() -> tuple[U32, U32]:
 
 
 @cache
-def _weights() -> U64:
-    """Odd 64-bit weights for the band hashes: row 0 for the minima, row 1 for salt and band."""
-    powers = np.full(2 * ROWS, 0xD1342543DE82EF95, np.uint64)
-    return np.multiply.accumulate(powers).reshape(2, ROWS)
+def _weights(rows: int) -> U64:
+    """Odd 64-bit weights for a band's hash: of its minima, then of a salt and its number."""
+    return np.multiply.accumulate(np.full(rows + 2, 0xD1342543DE82EF95, np.uint64))
 
 
 @cache

@@ -82,6 +82,8 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "signal-noimageai": "its site does not want AI trained on the image",
         "signal-noimageindex": "its site does not want the image indexed",
         "signal-nofollow": "a link that was not followed",
+        # it was fetched, and its content not kept
+        "duplicate": "it repeats a page that is stored, and the job drops copies",
         # host state, for URLs that wait
         "retry-after": "its host asked to be left alone for a time",
         "breaker-open": "its host failed so often that it is left alone for a time",

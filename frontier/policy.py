@@ -122,6 +122,7 @@ TABLE: Final[dict[str, Rule]] = {
     "signal-noimageai": _NO_CONTACT,
     "signal-noimageindex": _NO_CONTACT,
     "signal-nofollow": _NO_CONTACT,
+    "duplicate": _NO_CONTACT,
 }
 
 _NAMED_STATUS: Final = frozenset({401, 403, 404, 410, 429, 451, 503})

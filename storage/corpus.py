@@ -21,6 +21,7 @@ from storage.layout import Layout
 from storage.table import PagesTable, Snapshot
 
 CUT_OFF: Final = "content-type"  # reason of visits that were ended before their content was read
+COPY: Final = "duplicate"  # reason of visits whose content another row's page holds
 HAS_CONTENT: Final = (
     (pc.field("fetch_status") == 200)
     & pc.field("warc_filename").is_valid()
@@ -182,15 +183,18 @@ class _Tally:
         whole = pa.Table.from_batches([batch])
         self._kinds += _counts(whole["kind"])
         self._bytes += pc.sum(whole["warc_record_length"]).as_py() or 0
-        rows = whole.filter(pc.field("kind") == "page")
+        same = (pc.field("kind") == "revisit") & (pc.field("fetch_status") == 200)
+        rows = whole.filter((pc.field("kind") == "page") | same)
         self._statuses += _counts(rows["fetch_status"])
         self._reasons += _counts(rows["reason"])
         answered = rows.filter(_is_set("fetch_status"))
         self._hosts.update(_counts(answered["url_host_name"]))
-        pages = rows.filter(HAS_CONTENT)
+        self._duplicates += _counts(rows["duplicate_kind"])
+        pages = rows.filter(
+            HAS_CONTENT & (pc.field("reason").is_null() | (pc.field("reason") != COPY))
+        )
         self._pages += pages.num_rows
         self._languages += _counts(pages["lang"])
-        self._duplicates += _counts(pages["duplicate_kind"])
 
     def into(self, info: CorpusInfo) -> None:
         info.visits = self._kinds["page"]

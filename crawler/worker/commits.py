@@ -132,8 +132,8 @@ class Commits:
         await self._worker.recovery.lose(name)
         again = await self._worker.frontier.requeue(name, aborted=True)
         job.counts["refetched"] += again.urls
-        if job.dedupe is not None:
-            await job.dedupe.forget(name)
+        if job.copies is not None:
+            await job.copies.index.forget(name)
         await asyncio.to_thread(job.committer.discard, manifest)
         await self._worker.frontier.registry.drop_segment(name)
 
@@ -152,8 +152,8 @@ class Commits:
     async def _settle(self, job: JobContext, manifest: Manifest) -> None:
         frontier, name = self._worker.frontier, manifest.segment
         await frontier.settle(name, sorted(manifest.fps))
-        if job.dedupe is not None:
-            await job.dedupe.confirm(name)
+        if job.copies is not None:
+            await job.copies.index.confirm(name)
         links, lost = manifest.outlinks, await frontier.registry.lost(job.name)
         at_risk = segment_time(name).timestamp() < lost + SLACK  # they may have been lost again
         if links is None or (links.acknowledged and not at_risk):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from crawler import copies
 from crawler.bounds import limits, politeness
 from crawler.consent import Policies
 from crawler.identity import is_public_host, request_headers
@@ -20,7 +21,7 @@ from crawler.mediatypes import DEFAULT, MediaTypes
 from crawler.recrawl import Schedule, schedule
 from crawler.scope import Scope
 from crawler.spill import SpillObjects
-from dedupe.index import DedupeIndex
+from crawler.worker.checking import Checking
 from frontier.client import Frontier
 from frontier.model import FrontierError, Politeness
 from frontier.registry import ENDED, JobRecord
@@ -52,7 +53,7 @@ class JobContext:
     store: BlobStore  # where its pages go
     layout: Layout  # and under which keys
     committer: Committer  # adds segments to its table
-    dedupe: DedupeIndex | None  # None: the job does not look for duplicates
+    copies: Checking | None  # looks for duplicates; None: the job does not
     links: Links  # its way into the frontier
     spiller: Spiller  # moves what Redis has no room for
     schedule: Schedule | None = None  # None: every URL is visited once
@@ -107,6 +108,9 @@ async def make_context(frontier: Frontier, record: JobRecord) -> JobContext:
     layout = Layout(spec.workspace, spec.name)
     committer = Committer(store, layout)
     await asyncio.to_thread(committer.prepare)
+    index = copies.open_index(frontier, record.name, spec)
+    if index is not None:
+        await copies.keep(index)
     counts: Counter[str] = Counter()
     return JobContext(
         name=record.name,
@@ -120,7 +124,7 @@ async def make_context(frontier: Frontier, record: JobRecord) -> JobContext:
         store=store,
         layout=layout,
         committer=committer,
-        dedupe=DedupeIndex(frontier.driver.client, record.name) if spec.dedupe != "off" else None,
+        copies=Checking(index) if index is not None else None,
         links=Links(
             frontier, record.name, limits(spec), Watch(frontier, record.name, spec, counts)
         ),

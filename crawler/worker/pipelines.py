@@ -11,6 +11,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from crawler import copies
 from crawler.consent import judge
 from crawler.extract import Extracted, extract
 from crawler.recrawl import Before
@@ -21,9 +22,8 @@ from crawler.worker import rows
 from crawler.worker.jobs import JobContext
 from crawler.worker.links import packed
 from crawler.worker.spider import PageItem
-from dedupe.exact import digest, text_digest
-from dedupe.index import DedupeError, Document
-from dedupe.near import signature
+from dedupe.exact import digest
+from dedupe.index import DedupeError
 from frontier.model import CrawlRequest, UrlResult
 from frontier.policy import reason_for_status
 from frontier.url import InvalidUrl, parse
@@ -63,6 +63,7 @@ class ExtractPipeline(_Pipeline):
         if rows.not_modified(exchange, found):
             return item
         found.digest = digest(exchange.payload)
+        item.visit.again = rows.unchanged(exchange, found)
         if item.visit.kind == "page":
             found.extracted = extract(
                 exchange.payload,
@@ -107,22 +108,24 @@ class DedupePipeline(_Pipeline):
     async def process_item(self, item: PageItem) -> PageItem:
         """Fill in ``signature`` and ``duplicate`` for pages with status 200."""
         visit, found = item.visit, item.found
-        index, page = visit.job.dedupe, found.extracted
-        if index is None or page is None or not rows.is_page(visit, item.exchange):
+        job, page = visit.job, found.extracted
+        if job.copies is None or page is None or visit.again:
             return item
-        found.signature = signature(page.text) if page.text else None
-        document = Document(
-            page_id=rows.visit_id(visit.job, visit, item.exchange),
-            url=visit.url.key,
-            payload_digest=found.digest,
-            text_digest=text_digest(page.text) if page.text else None,
-            signature=found.signature,
+        if not rows.is_page(visit, item.exchange):
+            return item
+        found.signature = copies.sign(job.spec, page.text)
+        page_id = rows.visit_id(job, visit, item.exchange)
+        document = copies.document(
+            job.name, page_id, visit.url.key, found.digest, page.text, found.signature
         )
-        segment = await self.worker.segments.current(visit.job)
+        segment = await self.worker.segments.current(job)
         try:
-            found.duplicate = await index.check(document, segment)
+            found.duplicate = await job.copies.check(document, segment)
         except DedupeError as error:  # the page is stored all the same, without a verdict
             self.worker.trouble(error)
+        if copies.drops(job.spec, found.duplicate):
+            visit.copy = True
+            visit.reason = "duplicate"
         return item
 
 
@@ -162,6 +165,10 @@ class Outlinks:
 
     def _page(self, item: PageItem, page: Extracted) -> None:
         job, all_left = item.visit.job, item.found.consent.nofollow
+        duplicate = item.found.duplicate
+        if duplicate is not None and duplicate.kind and not job.spec.dedupe_links:
+            job.counts["skipped:duplicate"] += len(page.links)
+            return
         depth = item.visit.request.depth + 1
         sent = CrawlRequest("", depth, priority=1 if depth < DEEP else 2)
         if not all_left:
@@ -251,10 +258,10 @@ class StorePipeline(_Pipeline):
 
 
 def count_page(job: JobContext, item: PageItem) -> None:
-    """Count a stored page for the progress display."""
+    """Count a stored page, and a copy, for the progress display."""
     if rows.is_page(item.visit, item.exchange):
         job.counts["pages"] += 1
-        duplicate = item.found.duplicate
-        if duplicate is not None and duplicate.kind:
-            name = "near_duplicates" if duplicate.kind == "near" else "duplicates"
-            job.counts[name] += 1
+    duplicate = item.found.duplicate
+    if duplicate is not None and duplicate.kind:
+        name = "near_duplicates" if duplicate.kind == "near" else "duplicates"
+        job.counts[name] += 1

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from scrapy.crawler import Crawler
 
+from crawler import copies
 from crawler.config import LEASE_MARGIN, Settings
 from crawler.fetch.exchange import Exchange, FetchError
 from crawler.ranges import Ranges
@@ -230,6 +231,8 @@ class Worker:
             if job.state in ("running", "draining"):
                 try:
                     if await self._ending.watch(job):
+                        if job.copies is not None:
+                            await copies.let_go(self.frontier, job.copies.index, job.spec)
                         await self.commits.tidy(job, age=0.0)
                 except StorageError as error:
                     self.trouble(error)

@@ -142,8 +142,8 @@ class Recovery:
                 await frontier.settle(name, range(frontier.partitions))
         if urls:
             job.counts["refetched"] += urls
-            if job.dedupe is not None:
-                await job.dedupe.forget(name)
+            if job.copies is not None:
+                await job.copies.index.forget(name)
             self._worker.log.warning(
                 "segment %s was lost: %d URLs will be fetched again", name, urls
             )

@@ -87,6 +87,13 @@ def not_modified(exchange: Exchange, found: Findings) -> bool:
     return exchange.status == 304 and found.before is not None and bool(found.before.headers())
 
 
+def unchanged(exchange: Exchange, found: Findings) -> bool:
+    """Whether the answer is, byte for byte, what the last visit has stored."""
+    before = found.before
+    same = before is not None and bool(before.page) and before.digest == found.digest
+    return same and exchange.status == 200 and exchange.truncated is None
+
+
 def visit_id(job: JobContext, visit: Visit, exchange: Exchange) -> str:
     """The row's page_id; robots.txt and the like, which no queue holds, are told apart by time."""
     if visit.kind in ASIDE:
@@ -150,7 +157,7 @@ def answered(
             "content_mime_detected": page.mime_detected or None,
             "content_charset": page.charset or None,
             "title": page.title or None,
-            "text": page.text or None,
+            "text": None if visit.copy or visit.again else page.text or None,
             "lang": page.lang or None,
         }
     if page is not None and not visit.empty:
@@ -190,7 +197,7 @@ def _for_the_next(
         "text_digest": seen.text or None,
         "recrawl_interval": _interval(job, before, seen),
     }
-    if before is None or not seen.conditional:
+    if before is None or not (seen.conditional or visit.again):
         return row
     return row | {
         "kind": "revisit" if visit.kind == "page" else visit.kind,
@@ -211,11 +218,11 @@ def _interval(job: JobContext, before: Before | None, seen: Seen) -> float | Non
 
 def raw_exchange(visit: Visit, exchange: Exchange, found: Findings) -> RawExchange | None:
     """What goes into the WARC: of a 304, a revisit record of what it stands for; None: nothing."""
-    if visit.withheld:
+    if visit.withheld or (visit.copy and not visit.job.spec.dedupe_keep_raw):
         return None
     refers_to, before = None, found.before
-    if before is not None and not_modified(exchange, found):
-        refers_to = RefersTo(exchange.url, before.fetched, not_modified=True)
+    if before is not None and (visit.again or not_modified(exchange, found)):
+        refers_to = RefersTo(exchange.url, before.fetched, not_modified=not visit.again)
     return RawExchange(
         url=exchange.url,
         ip=exchange.ip,

@@ -241,7 +241,7 @@ class Turn:
         pending = [stored for _, stored in self._visits if not stored.done()]
         if pending:
             await asyncio.wait(pending)
-        spent = sum(not visit.withheld for visit in self._pages)
+        spent = sum(not visit.empty for visit in self._pages)
         if self.job.budgeted and paid > spent and not self.hold.lost:
             await self._credit(spent - paid, self._refunds)  # while the lease shows that we had it
         async with self._reporting:

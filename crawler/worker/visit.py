@@ -46,13 +46,15 @@ class Visit:
     answer: asyncio.Future[Answer] = field(default_factory=_future)
     reason: str = ""  # with an answer that is kept and yet no success: why
     withheld: bool = False  # a signal that the job honours forbids to keep the content
+    copy: bool = False  # what another page holds, which is stored, and the job drops copies
+    again: bool = False  # what the last visit stored, byte for byte
     decided: asyncio.Future[bool] = field(default_factory=_future)  # keep the answer?
     stored: asyncio.Future[UrlResult] = field(default_factory=_future)
 
     @property
     def empty(self) -> bool:
-        """Whether there is no content: it must not be kept, or was of a type that is not."""
-        return self.withheld or self.reason == "content-type"
+        """Whether there is no content: it must not be kept, or need not, or its type is not."""
+        return self.withheld or self.copy or self.reason == "content-type"
 
     def answered(self, what: Answer) -> None:
         """Scrapy is through with the request."""

@@ -1,21 +1,17 @@
 -- Looks documents up and adds those that are new, one after another.
 -- KEYS[1] root. ARGV[1] matching minima (of 256) that make a near-duplicate; ARGV[2] segment;
--- ARGV[3..] documents: page id 16, URL hash 8, payload digest 8, text digest 8 (zeros: none),
--- then, unless the text is too short, signature 128 and 16 band hashes of 4 bytes.
--- Returns for each: kind (k kept, r revisit, e exact, t same text, n near), page id 16 (zeros with
--- k), matches 2 bytes, 1 when that page's segment is committed.
+-- ARGV[3] documents that this root takes, 0: any number; ARGV[4] 1: copies of committed pages are
+-- dropped, so nothing may be told to be a copy of them; ARGV[5..] documents: page id 16, URL hash 8,
+-- payload digest 8, text digest 8 (zeros: none), then, unless the text is too short, signature 128
+-- and band hashes of 4 bytes.
+-- Returns for each: kind (k kept, r revisit, e exact, t same text, n near, s new, but there is no
+-- room), page id 16 (zeros with k and s), matches 2 bytes, 1 when that page's segment is committed.
 -- Invariant: of two near-duplicates exactly one is kept, whoever asks first; a page is never
 -- compared with itself or an earlier visit of its URL; asking again gives the same answer.
 local NONE, need, segment = string.rep("\0", 8), tonumber(ARGV[1]), ARGV[2]
+local most, dropping = tonumber(ARGV[3]), ARGV[4] == "1"
 local zeros = {} -- how many of a byte's two nibbles are zero
 for i = 0, 255 do zeros[i] = (i % 16 == 0 and 1 or 0) + (i < 16 and 1 or 0) end
-
-local function alive(field)
-  local doc = tonumber(get(field) or 0)
-  local found = doc > 0 and record(doc)
-  if found and string.sub(found, 1, 16) ~= GONE then return found, doc end
-  if found then drop(field) end
-end
 
 local function matches(a, b)
   local total, x, y = 0, { string.byte(a, 1, 128) }, { string.byte(b, 1, 128) }
@@ -32,7 +28,7 @@ local function nearest(me, bands)
       if string.sub(found, 1, 16) ~= GONE then
         left[#left + 1] = doc
         if not looked[doc] and string.sub(found, 1, 16) ~= me.id then
-          local same = matches(me.signature, string.sub(found, 29))
+          local same = matches(me.signature, string.sub(found, 30))
           if string.sub(found, 17, 24) == me.url then own = own or same >= need
           elseif same > most then best, most = found, same end
         end
@@ -45,32 +41,13 @@ local function nearest(me, bands)
   return best, most, own
 end
 
-local function segment_number()
-  local number = redis.call("HGET", root .. ":g", segment)
-  if number then return number end
-  segments = segments + 1
-  redis.call("HSET", root .. ":g", segment, segments)
-  redis.call("HSET", root .. ":o", segments, segment)
-  return segments
-end
-
-local function write(me, doc)
-  local number = segment_number()
-  store(doc, me.id .. me.url .. struct.pack("<I4", tonumber(number)) .. me.signature)
-  redis.call("RPUSH", root .. ":l:" .. number, doc)
-end
-
 local function add(me, bands)
   docs = docs + 1
-  write(me, docs)
+  write(me, docs, bands and "k" or "d", segment)
   put("p" .. me.payload, docs)
   if not bands then return end
   if me.text ~= NONE and not get("t" .. me.text) then put("t" .. me.text, docs) end
-  for _, band in ipairs(bands) do
-    local value = get(band)
-    value = value and value .. "," .. docs or docs -- 64 bytes: a listpack holds no more
-    if #tostring(value) <= 64 then put(band, value) end
-  end
+  for _, band in ipairs(bands) do extend(band, get(band), docs) end
 end
 
 local function look(me, bands)
@@ -87,29 +64,29 @@ local function look(me, bands)
     found, count, own = nearest(me, bands)
     if found then kind = "n" end
   end
-  if again then write(me, doc) else add(me, kind == "k" and (own and {} or bands)) end
+  if dropping and found and committed(found) == 1 then
+    if again then erase(doc) drop("p" .. me.payload) end
+  elseif again then
+    write(me, doc, found and "d" or "k", segment)
+  elseif most == 0 or docs < most then
+    add(me, kind == "k" and (own and {} or bands))
+  elseif kind == "k" then
+    kind = "s"
+  end
   return kind, found, count
 end
 
 local out = {}
-for i = 3, #ARGV do
-  local packed, bands = ARGV[i], {}
-  local me = {
-    id = string.sub(packed, 1, 16), url = string.sub(packed, 17, 24),
-    payload = string.sub(packed, 25, 32), text = string.sub(packed, 33, 40),
-    signature = string.sub(packed, 41, 168),
-  }
-  for at = 169, #packed, 4 do
-    bands[#bands + 1] = string.format("%d", struct.unpack("<I4", packed, at) - 2147483648)
+for i = 5, #ARGV do
+  local me, bands = parsed(ARGV[i]), {}
+  for at = 169, #ARGV[i], 4 do
+    bands[#bands + 1] = string.format("%d", struct.unpack("<I4", ARGV[i], at) - 2147483648)
   end
   local kind, found, count = look(me, bands)
-  local id, committed = GONE, 0
-  if found then
-    local number = struct.unpack("<I4", found, 25)
-    id, committed = string.sub(found, 1, 16), 1 - redis.call("HEXISTS", root .. ":o", number)
-  end
-  out[#out + 1] = kind .. id .. struct.pack("<I2", found and count or 0) .. string.char(committed)
-  while entries > FILL * buckets do split() end
+  local id, sure = GONE, 0
+  if found then id, sure = string.sub(found, 1, 16), committed(found) end
+  out[#out + 1] = kind .. id .. struct.pack("<I2", found and count or 0) .. string.char(sure)
+  balance()
 end
 save()
 return out

@@ -8,8 +8,9 @@
 -- An entry is a band hash (signed decimal, which a listpack keeps in 6 bytes), "p" + 8 bytes of a
 -- payload digest or "t" + 8 bytes of a text digest; its value is one or more document numbers.
 -- Buckets split one at a time (linear hashing), so none outgrows the listpack encoding.
--- A record is: page id 16, URL hash 8, segment number 4, signature 128 bytes. Page id 0: erased.
-local root, FILL, SLOTS, RECORD = KEYS[1], 96, 64, 156
+-- A record is: page id 16, URL hash 8, segment number 4, state 1, signature 128 bytes. Page id 0:
+-- erased. States: k kept; d another's copy; in a spread index also t tentative and c challenged.
+local root, FILL, SLOTS, RECORD = KEYS[1], 96, 64, 157
 local GONE = string.rep("\0", 16)
 local meta = redis.call("HMGET", root, "docs", "entries", "buckets", "segments")
 local docs, entries = tonumber(meta[1] or 0), tonumber(meta[2] or 0)
@@ -79,3 +80,49 @@ local function store(doc, value)
 end
 
 local function erase(doc) store(doc, string.rep("\0", RECORD)) end
+
+local function alive(field)
+  local doc = tonumber(get(field) or 0)
+  local found = doc > 0 and record(doc)
+  if found and string.sub(found, 1, 16) ~= GONE then return found, doc end
+  if found then drop(field) end
+end
+
+local function committed(found)
+  return 1 - redis.call("HEXISTS", root .. ":o", (struct.unpack("<I4", found, 25)))
+end
+
+local function segment_number(segment)
+  local number = redis.call("HGET", root .. ":g", segment)
+  if number then return number end
+  segments = segments + 1
+  redis.call("HSET", root .. ":g", segment, segments)
+  redis.call("HSET", root .. ":o", segments, segment)
+  return segments
+end
+
+-- Write a document's record; me has id, url and signature, at most 128 bytes.
+local function write(me, doc, state, segment)
+  local number = segment_number(segment)
+  local head = me.id .. me.url .. struct.pack("<I4", tonumber(number)) .. state
+  store(doc, head .. me.signature)
+  redis.call("RPUSH", root .. ":l:" .. number, doc)
+end
+
+local function parsed(packed)
+  return {
+    id = string.sub(packed, 1, 16), url = string.sub(packed, 17, 24),
+    payload = string.sub(packed, 25, 32), text = string.sub(packed, 33, 40),
+    signature = string.sub(packed, 41, 168),
+  }
+end
+
+-- Add to a list of document numbers; a listpack holds no more than 64 bytes.
+local function extend(field, value, doc)
+  value = value and value .. "," .. doc or tostring(doc)
+  if #value <= 64 then put(field, value) end
+end
+
+local function balance()
+  while entries > FILL * buckets do split() end
+end

@@ -64,7 +64,8 @@ def socket() -> Iterator[Path]:
 
 @pytest.fixture
 async def client(socket: Path) -> AsyncIterator[aioredis.Redis]:
-    opened = aioredis.Redis(unix_socket_path=str(socket))
+    pool = aioredis.BlockingConnectionPool.from_url(f"unix://{socket}", max_connections=16)
+    opened = aioredis.Redis.from_pool(pool)
     yield opened
     await opened.aclose()
 

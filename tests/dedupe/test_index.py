@@ -45,9 +45,14 @@ def similar(text: str) -> str:
     return joined(edited(random.Random(2), text.split(), 4))
 
 
-@pytest.fixture
-def index(client: aioredis.Redis, job: str) -> DedupeIndex:
-    return DedupeIndex(client, job)
+@pytest.fixture(params=["one slot", "spread"])
+async def index(client: aioredis.Redis, job: str, request: pytest.FixtureRequest) -> DedupeIndex:
+    """One with all its documents in one slot, or all but one on the second level."""
+    if request.param == "one slot":
+        return DedupeIndex(client, job)
+    full = DedupeIndex(client, job, room=1)
+    await full.check(document("http://first/", "first"), "s0")
+    return full
 
 
 async def test_exact_copy(index: DedupeIndex, text: str) -> None:
