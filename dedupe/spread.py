@@ -36,7 +36,7 @@ from dedupe.scripts import Scripts
 PARTS: Final = 64  # of an index; fixed, as every entry's place depends on it
 PATIENCE: Final = 2.0  # seconds that a document waits for those before it
 PAUSE: Final = 0.005  # seconds between two looks at them
-_ALL: Final = 256  # minima, all of which agree in equal texts
+_ALL: Final = 256  # values, all of which agree in equal texts
 _NOBODY: Final = b"\0" * 16
 Field: TypeAlias = str | bytes  # of an entry: a band as a number, or "t" and a text's digest
 
@@ -76,7 +76,7 @@ class Spread:
     """The second level of one index."""
 
     def __init__(self, scripts: Scripts, name: str, need: int, *, dropping: bool) -> None:
-        """``need``: minima that agree in near-duplicates; the rest as for DedupeIndex."""
+        """``need``: values that agree in near-duplicates; the rest as for DedupeIndex."""
         self._scripts = scripts
         self._need = need
         self._dropping = dropping

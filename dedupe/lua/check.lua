@@ -1,5 +1,5 @@
 -- Looks documents up and adds those that are new, one after another.
--- KEYS[1] root. ARGV[1] matching minima (of 256) that make a near-duplicate; ARGV[2] segment;
+-- KEYS[1] root. ARGV[1] matching values (of 256) that make a near-duplicate; ARGV[2] segment;
 -- ARGV[3] documents that this root takes, 0: any number; ARGV[4] 1: copies of committed pages are
 -- dropped, so nothing may be told to be a copy of them; ARGV[5..] documents: page id 16, URL hash 8,
 -- payload digest 8, text digest 8 (zeros: none), then, unless the text is too short, signature 128

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasketch import MinHash
+from datasketch import MinHash, MinHashLSH
 
 from dedupe import near
-from dedupe.near import MIN_SHINGLES, PERMUTATIONS, Signature, estimate, signature
+from dedupe.near import MIN_SHINGLES, VALUES, Signature, estimate, signature
 from tests.dedupe.texts import edited, jaccard, joined, ngrams, words
 
 GOLDEN = Path(__file__).parent / "golden_signatures.json"
@@ -86,14 +86,46 @@ def test_values_load_as_datasketch_minhash() -> None:
     rng = random.Random(13)
     first = words(rng, 600)
     text, other = joined(first), joined(edited(rng, first, 15))
-    values, others = near.values(text), near.values(other)
+    true = jaccard(text.split(), other.split())
+    one, two = loaded(near.values(text)), loaded(near.values(other))
+    assert one.jaccard(two) == pytest.approx(true, abs=0.08)
+    assert one.jaccard(one) == 1.0
+    stored = [loaded(near.unpacked(signed(each).packed)) for each in (text, other)]
+    assert estimate(signed(text).packed, signed(other).packed) == pytest.approx(
+        near.similarity(round(VALUES * stored[0].jaccard(stored[1])))
+    )
+    lsh = MinHashLSH(num_perm=VALUES, params=tuple(near.shape()))
+    lsh.insert("one", one)
+    assert lsh.query(two) == ["one"]
+
+
+def loaded(values: np.ndarray | None) -> MinHash:
     assert values is not None
-    assert others is not None
-    theirs = MinHash(PERMUTATIONS, seed=near.SEED, hashfunc=int)
-    theirs.update_batch(near.shingles(text).tolist())
-    assert (theirs.hashvalues == values).all()
-    loaded = MinHash(seed=near.SEED, hashvalues=others, scheme="affine32")
-    assert loaded.jaccard(theirs) == pytest.approx(np.mean(values == others))
+    return MinHash(num_perm=VALUES, hashvalues=values, scheme="affine32")
+
+
+def test_the_sketch_of_a_union_is_the_least_of_both() -> None:
+    rng = random.Random(14)
+    for count in (1, 2, 30, 700, 5_000):
+        one, two = (
+            np.unique(np.array([rng.getrandbits(32) for _ in range(count)], np.uint32))
+            for _ in range(2)
+        )
+        union = near._sketch(np.union1d(one, two).astype(np.uint32))
+        merged = MinHash(num_perm=VALUES, hashvalues=near._sketch(one), scheme="affine32")
+        merged.merge(MinHash(num_perm=VALUES, hashvalues=near._sketch(two), scheme="affine32"))
+        assert (merged.hashvalues == union).all()
+
+
+def test_bands_are_those_of_datasketchs_optimiser() -> None:
+    for threshold in (0.5, 0.7, 0.8, 0.9, 0.95):
+        theirs = MinHashLSH(threshold=threshold, num_perm=near.BANDED, weights=(0.05, 0.95))
+        assert near.shape(threshold) == (theirs.b, theirs.r)
+    text = joined(words(random.Random(15), 500))
+    bands, _ = near.shape(0.9)
+    found = signature(text, threshold=0.9)
+    assert found is not None
+    assert len(found.bands) == 4 * bands
 
 
 @pytest.mark.parametrize(
