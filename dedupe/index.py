@@ -16,7 +16,7 @@ be repeated: the same page asked again gets the same answer and is not added twi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,7 @@ from dedupe.spread import Spread
 __all__ = ["DedupeError", "DedupeFull", "DedupeIndex", "DedupeVerdict", "Document", "ScriptClient"]
 
 BATCH: Final = 32  # documents per script call: some 2 ms of the server's time
+_NO_ROOM: Final = b"s"  # a verdict that the second level must give
 _KINDS: Final = {"k": "", "r": "", "e": "exact", "t": "same-text", "n": "near"}
 
 
@@ -76,21 +77,17 @@ class DedupeIndex:
 
     async def check_many(self, documents: Sequence[Document], segment: str) -> list[DedupeVerdict]:
         """The verdicts on pages of one open segment, in order; each sees those before it."""
-        need, room, dropping = self._check
-        verdicts: list[DedupeVerdict] = []
-        for batch in _batches(documents):
-            packed = [pack(document) for document in batch]
-            answers = await self._scripts.run(
-                "check", self._root, need, segment, room, dropping, *packed
-            )
-            made = [_verdict(answer) for answer in answers]
-            left = [i for i, verdict in enumerate(made) if verdict is None]
-            if left and self._spread is not None:
-                found = await self._spread.check([packed[i] for i in left], segment)
-                for i, answer in zip(left, found, strict=True):
-                    made[i] = _verdict(answer)
-            verdicts.extend(verdict or KEPT for verdict in made)
-        return verdicts
+        packed = [pack(document) for document in documents]
+        answers: list[bytes] = []
+        for first in range(0, len(packed), BATCH):
+            batch = packed[first : first + BATCH]
+            answers += await self._scripts.run("check", self._root, *self._check, segment, *batch)
+        left = [i for i, answer in enumerate(answers) if answer[:1] == _NO_ROOM]
+        if left and self._spread is not None:
+            found = await self._spread.check([packed[i] for i in left], segment)
+            for i, answer in zip(left, found, strict=True):
+                answers[i] = answer
+        return [_verdict(answer) for answer in answers]
 
     async def confirm(self, segment: str) -> None:
         """The segment is committed: from now on its pages may have copies dropped."""
@@ -137,16 +134,9 @@ class DedupeIndex:
             await self._repeat("delete", root)
 
 
-def _batches(documents: Sequence[Document]) -> Iterator[Sequence[Document]]:
-    for left in range(0, len(documents), BATCH):
-        yield documents[left : left + BATCH]
-
-
-def _verdict(answer: bytes) -> DedupeVerdict | None:
-    """What a script said; None: new, and there was no room for it."""
+def _verdict(answer: bytes) -> DedupeVerdict:
+    """What a script said."""
     kind, other = chr(answer[0]), answer[1:17].hex()
-    if kind == "s":
-        return None
     if kind == "k":
         return KEPT
     if kind == "r":

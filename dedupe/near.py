@@ -140,8 +140,8 @@ def values(text: str) -> U32 | None:
 def unpacked(packed: bytes) -> U32:
     """A stored signature's 256 values of 4 bits; they load as those of :func:`values` do.
 
-    There, two different texts' share of equal values is 1/16 more of what is left than their
-    similarity: see :func:`similarity`.
+    Different values agree once in 16 times by chance, so the share of equal ones overstates the
+    similarity; :func:`similarity` corrects for it.
     """
     both = np.frombuffer(packed, np.uint8)
     return np.stack((both & 0x0F, both >> 4), axis=1).ravel().astype(np.uint32)

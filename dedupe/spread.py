@@ -33,7 +33,8 @@ from dedupe.document import HEAD, NO_TEXT, SIGNED
 from dedupe.near import matches
 from dedupe.scripts import Scripts
 
-PARTS: Final = 64  # of an index; fixed, as every entry's place depends on it
+PARTS: Final = 16  # of an index; fixed, as every entry's place depends on it
+BATCH: Final = 256  # documents at a time: a part gets some 270 entries in one call
 PATIENCE: Final = 2.0  # seconds that a document waits for those before it
 PAUSE: Final = 0.005  # seconds between two looks at them
 _ALL: Final = 256  # values, all of which agree in equal texts
@@ -88,6 +89,12 @@ class Spread:
 
     async def check(self, packed: Sequence[bytes], segment: str) -> list[bytes]:
         """Verdicts in the form of check.lua's, on documents in the form that it takes."""
+        found: list[bytes] = []
+        for left in range(0, len(packed), BATCH):
+            found.extend(await self._check(packed[left : left + BATCH], segment))
+        return found
+
+    async def _check(self, packed: Sequence[bytes], segment: str) -> list[bytes]:
         asked = [_Asked(each) for each in packed]
         await self._place(asked, segment)
         deadline = time.monotonic() + PATIENCE

@@ -1,15 +1,15 @@
 -- Looks documents up and adds those that are new, one after another.
--- KEYS[1] root. ARGV[1] matching values (of 256) that make a near-duplicate; ARGV[2] segment;
--- ARGV[3] documents that this root takes, 0: any number; ARGV[4] 1: copies of committed pages are
--- dropped, so nothing may be told to be a copy of them; ARGV[5..] documents: page id 16, URL hash 8,
+-- KEYS[1] root. ARGV[1] matching values (of 256) that make a near-duplicate; ARGV[2] documents that
+-- this root takes, 0: any number; ARGV[3] 1: copies of committed pages are dropped, so nothing may
+-- be told to be a copy of them; ARGV[4] segment; ARGV[5..] documents: page id 16, URL hash 8,
 -- payload digest 8, text digest 8 (zeros: none), then, unless the text is too short, signature 128
 -- and band hashes of 4 bytes.
 -- Returns for each: kind (k kept, r revisit, e exact, t same text, n near, s new, but there is no
 -- room), page id 16 (zeros with k and s), matches 2 bytes, 1 when that page's segment is committed.
 -- Invariant: of two near-duplicates exactly one is kept, whoever asks first; a page is never
 -- compared with itself or an earlier visit of its URL; asking again gives the same answer.
-local NONE, need, segment = string.rep("\0", 8), tonumber(ARGV[1]), ARGV[2]
-local most, dropping = tonumber(ARGV[3]), ARGV[4] == "1"
+local NONE, need, segment = string.rep("\0", 8), tonumber(ARGV[1]), ARGV[4]
+local most, dropping = tonumber(ARGV[2]), ARGV[3] == "1"
 local zeros = {} -- how many of a byte's two nibbles are zero
 for i = 0, 255 do zeros[i] = (i % 16 == 0 and 1 or 0) + (i < 16 and 1 or 0) end
 

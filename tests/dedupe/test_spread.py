@@ -212,7 +212,7 @@ async def test_an_index_expires_and_is_kept(client: aioredis.Redis, job: str) ->
     assert await ends() == {False}
     await index.expire(0.05)
     deadline = time.monotonic() + 30
-    while len(await client.keys(f"{{d:{job}*")) > 65 and time.monotonic() < deadline:
+    while len(await client.keys(f"{{d:{job}*")) > 17 and time.monotonic() < deadline:
         await asyncio.sleep(0.01)  # polling interval, bounded by the deadline
     await index.expire(0)
     assert await ends() == set()
