@@ -354,10 +354,10 @@ def _from_environment(env: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
         key = name.removeprefix(ENV_PREFIX).lower()
         if key not in FIELDS or name != name.upper():
             raise unknown_key("environment", name, [ENV_PREFIX + k.upper() for k in FIELDS])
-        yield key, _from_text(FIELDS[key], env[name], name), name
+        yield key, from_text(FIELDS[key], env[name], name), name
 
 
-def _from_text(field: FieldInfo, text: str, where: str) -> Any:
+def from_text(field: FieldInfo, text: str, where: str) -> Any:
     """A variable's text as the schema takes it: lists split at white space, or JSON."""
     if not _is(field, tuple) and not _is(field, dict):
         return text

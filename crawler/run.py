@@ -142,6 +142,10 @@ class Run:
         """Create the job's record, or let the old one run again."""
         registry, spec = frontier.registry, self._spec
         record = await registry.job(self._job)
+        if record is not None and record.spider:
+            raise UsageError(
+                f"job {self._job} is that of the Scrapy spider {record.spider}: run its project"
+            )
         if self._resume:
             if record is None:
                 others = ", ".join(each.name for each in (await registry.jobs())[:5])

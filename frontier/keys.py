@@ -60,7 +60,7 @@ key                     type    written by                   what, and how long
 {g}:meta                hash    open, load                   schema, partitions, secret, made; for ever;
                                                              unfinished: import or rebuild, meanwhile
 {g}:jobs                set     create_job                   ids of all jobs
-{g}:job:<job>           hash    create_job, move_job ...     spec, region, state, epoch, swept, lost ...
+{g}:job:<job>           hash    create_job, move_job ...     spec, region, state, epoch, spider, swept, lost ...
 {g}:stats:<job>         hash    count                        what workers count: visits, bytes, errors
 {g}:workers             zset    beat                         workers by the end of their heartbeat, ms
 {g}:segments            hash    open_segment, stage, forget  segment -> {job, worker, staged, settled}

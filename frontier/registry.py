@@ -29,6 +29,7 @@ class JobRecord:
     epoch: int  # +1 with each (re)start; completion passes of an older one do not count
     seeded: bool  # all seeds are in
     started: float  # unix seconds of the last (re)start
+    spider: str = ""  # of a Scrapy project, whose own workers serve it alone; "": any worker does
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,13 @@ class Registry:
     # -- jobs
 
     async def create_job(
-        self, name: str, spec: bytes, region: bytes = b"", *, credit: int | None = None
+        self,
+        name: str,
+        spec: bytes,
+        region: bytes = b"",
+        *,
+        credit: int | None = None,
+        spider: str = "",
     ) -> None:
         """Record a job as running, unseeded, with a page budget (None: no bound).
 
@@ -97,17 +104,19 @@ class Registry:
         fields += ["seeded", 0, "epoch", 1, "started", time.time()]
         if credit is not None:
             fields += ["credit", credit]
+        if spider:
+            fields += ["spider", spider]
         await self._driver.command("HSET", keys.job(name), *fields)
         await self._driver.command("SADD", keys.JOBS, name)
 
     async def job(self, name: str) -> JobRecord | None:
         """A job's record."""
-        fields = ("state", "reason", "epoch", "seeded", "started")
+        fields = ("state", "reason", "epoch", "seeded", "started", "spider")
         found = await self._driver.command("HMGET", keys.job(name), *fields)
         if found[0] is None:
             return None
-        state, reason, epoch, seeded, started = (value.decode() for value in found)
-        return JobRecord(name, state, reason, int(epoch), seeded == "1", float(started))
+        state, reason, epoch, seeded, started, spider = (_text(value or b"") for value in found)
+        return JobRecord(name, state, reason, int(epoch), seeded == "1", float(started), spider)
 
     async def swept(self, name: str) -> bytes:
         """How far the recrawls of a job have come, as ``move_job(swept=...)`` noted; may be b""."""

@@ -96,7 +96,12 @@ COLUMNS: Final[tuple[Column, ...]] = (
         required=True,
     ),
     Column("reason", _TEXT, "Why the visit is no success: drop or failure code; null when it is"),
-    Column("visit", pa.int32(), "1 for the first fetch, +1 per recrawl"),
+    Column(
+        "visit",
+        pa.int64(),
+        "1 for the first fetch, +1 per recrawl; from 2**32 on: a request of a Scrapy project that "
+        "differs from others to its URL by more than that",
+    ),
     Column("depth", pa.int32(), "Links from a seed; redirects do not count"),
     Column("via", _TEXT, "URL it was found on; null for seeds"),
     Column("title", _TEXT, "Title of the page"),
@@ -350,8 +355,14 @@ class PagesTable:
         for attempt in range(_EVOLVE_ATTEMPTS):
             with _mapped(f"add columns to {self.uri}"):
                 table = DeltaTable(self.uri, storage_options=self._options())
-                known = {field.name for field in table.schema().fields}
+                known = {field.name: field.type for field in table.schema().fields}
                 lacking = [field for field in SCHEMA if field.name not in known]
+                for field in map(Field.from_arrow, SCHEMA):
+                    if field.type != known.get(field.name, field.type):
+                        raise StorageError(
+                            f"the table {self.uri} is of an earlier version: its column "
+                            f"{field.name} is of another type; choose another place"
+                        )
                 if not lacking:
                     return
                 try:

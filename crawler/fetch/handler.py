@@ -26,9 +26,9 @@ hold), and the ``headers_received`` and ``bytes_received`` signals.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakValueDictionary
 
 from scrapy.core.downloader.handlers.base import BaseDownloadHandler
@@ -112,30 +112,33 @@ class GuardedHandler(BaseDownloadHandler):
 
     async def download_request(self, request: Request) -> Response:
         """Fetch once; see :meth:`crawler.fetch.client.Client.fetch`."""
-        meta = request.meta
-        if meta.get("proxy"):
+        exchange = await self.fetch(request, request.meta)
+        request.meta["exchange"] = exchange
+        request.meta["download_latency"] = exchange.seconds
+        if self._plain:
+            return Response(request.url, status=exchange.status, body=exchange.payload)
+        return response_of(exchange)
+
+    async def fetch(self, request: Request, passes: Mapping[str, Any]) -> Exchange:
+        """The exchange of a request; ``passes`` is what else would stand in its meta."""
+        proxy, gate = request.meta.get("proxy"), passes.get("gate")
+        if proxy:
             raise NotSupported(
-                f"proxy {meta['proxy']!r} refused: it would bypass the address guard; "
+                f"proxy {proxy!r} refused: it would bypass the address guard; "
                 "only an operator's COMITY_TRUSTED_PROXY may"
             )
-        gate = meta.get("gate")
         if gate is None and self._require_lease:
             raise LeaseMissing(f"{request} did not come out of a lease")
-        exchange = await self._client(meta.get("allow_private", self._allow_private)).fetch(
+        return await self._client(passes.get("allow_private", self._allow_private)).fetch(
             request.url,
             method=request.method,
             headers=_pairs(request.headers),
             body=request.body,
             gate=gate,
-            clocks=meta.get("clocks"),
-            forbids=meta.get("forbids"),
-            refuses=meta.get("refuses"),
+            clocks=passes.get("clocks"),
+            forbids=passes.get("forbids"),
+            refuses=passes.get("refuses"),
         )
-        meta["exchange"] = exchange
-        meta["download_latency"] = exchange.seconds
-        if self._plain:
-            return Response(request.url, status=exchange.status, body=exchange.payload)
-        return _response(exchange)
 
     async def close(self) -> None:
         """Close the clients; called once per scheme."""
@@ -178,7 +181,7 @@ def _pairs(headers: Headers) -> Iterator[tuple[bytes, bytes]]:
             yield name, value
 
 
-def _response(exchange: Exchange) -> Response:
+def response_of(exchange: Exchange) -> Response:
     """A response of the class its type asks for, its body decoded and its framing headers gone."""
     headers = Headers()
     for name, value in exchange.headers:

@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
-from scrapy import Request
 
 from crawler.fetch.exchange import Exchange, FetchError, LeaseError
-from crawler.recrawl import conditions
 from crawler.worker.clocks import ANYWHERE, SharedClocks
 from crawler.worker.visit import Answer, Visit
 from frontier import policy
@@ -89,26 +87,19 @@ class Hold:
             return LeaseError("the worker or the job is stopping")
         if block := self.worker.blocks.of(visit.url):
             return FetchError("opted-out", block.words)
-        request = Request(
-            visit.url.url,
-            callback=self.worker.spider.parse_visit,
-            errback=self.worker.spider.failed_visit,
-            headers=self.job.headers | conditions(visit.request.extra),
-            dont_filter=True,
-            meta={
-                "visit": visit,
-                "gate": self.may_start,
-                "clocks": self.clocks,
-                "forbids": self.worker.forbids,
-                "refuses": self.job.types.refuses if visit.kind == "page" else None,
-                "allow_private": self.job.spec.allow_private_networks,
-                "download_slot": self.lease.host,
-                "verbatim_url": True,
-            },
-        )
         self.starts()
-        self.worker.engine.crawl(request)
+        self.worker.send(visit, self)
         return await visit.answer
+
+    def passes(self, visit_kind: str) -> dict[str, Any]:
+        """What the download handler needs to let one contact of a kind through, as its meta."""
+        return {
+            "gate": self.may_start,
+            "clocks": self.clocks,
+            "forbids": self.worker.forbids,
+            "refuses": self.job.types.refuses if visit_kind == "page" else None,
+            "allow_private": self.job.spec.allow_private_networks,
+        }
 
     async def judge(self, answer: Exchange | FetchError, attempts: int) -> Verdict:
         """Let the policy decide what follows from an answer, and set the host's clock by it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -59,6 +59,7 @@ class JobContext:
     schedule: Schedule | None = None  # None: every URL is visited once
     signals: Policies = field(default_factory=Policies)  # what is done about what sites say
     types: MediaTypes = field(default_factory=partial(MediaTypes, DEFAULT))  # what is stored
+    keeps: bool = True  # its pages are stored; else its segments only say what is done
     state: str = "running"  # last seen in the registry
     paying: asyncio.Lock = field(default_factory=asyncio.Lock)  # one credit request at a time
     counts: Counter[str] = field(default_factory=Counter)  # not yet added to the registry's
@@ -97,14 +98,19 @@ def stored_scope(spec: JobSpec, region: bytes) -> Scope:
     return replace(patterns, region=frozenset(msgspec.json.decode(region, type=list[str])))
 
 
-async def make_context(frontier: Frontier, record: JobRecord) -> JobContext:
-    """Everything a worker needs of a job; StorageError when its store cannot be opened."""
+async def make_context(
+    frontier: Frontier, record: JobRecord, *, keeps: bool = True, out: str = ""
+) -> JobContext:
+    """Everything a worker needs of a job; StorageError when its store cannot be opened.
+
+    ``out`` takes the place of where the job says that its pages go; see ``keeps`` of JobContext.
+    """
     from crawler.worker.links import Links
     from crawler.worker.watch import Watch
 
     stored, region = await frontier.registry.job_spec(record.name)
     spec = JobSpec.model_validate_json(stored)
-    store = await asyncio.to_thread(open_store, spec.out)
+    store = await asyncio.to_thread(open_store, out or spec.out)
     layout = Layout(spec.workspace, spec.name)
     committer = Committer(store, layout)
     await asyncio.to_thread(committer.prepare)
@@ -112,6 +118,9 @@ async def make_context(frontier: Frontier, record: JobRecord) -> JobContext:
     if index is not None:
         await copies.keep(index)
     counts: Counter[str] = Counter()
+    bounds = limits(spec)
+    if not keeps:  # there is no place that others would find spilled URLs in
+        bounds = replace(bounds, host_cap=0)
     return JobContext(
         name=record.name,
         state=record.state,
@@ -125,29 +134,41 @@ async def make_context(frontier: Frontier, record: JobRecord) -> JobContext:
         layout=layout,
         committer=committer,
         copies=Checking(index) if index is not None else None,
-        links=Links(
-            frontier, record.name, limits(spec), Watch(frontier, record.name, spec, counts)
-        ),
+        links=Links(frontier, record.name, bounds, Watch(frontier, record.name, spec, counts)),
         spiller=Spiller(
             frontier.tails,
             record.name,
             SpillObjects(store, layout),
-            cap=limits(spec).host_cap,
+            cap=bounds.host_cap,
         ),
         counts=counts,
         schedule=schedule(spec),
         signals=Policies.parse(spec.signals),
         types=MediaTypes(spec.content_types),
+        keeps=keeps,
     )
+
+
+Make = Callable[[Frontier, JobRecord], Awaitable[JobContext]]
 
 
 class Jobs:
     """The jobs a worker serves, kept in step with the registry."""
 
-    def __init__(self, frontier: Frontier, only: str | None, log: Any) -> None:
+    def __init__(
+        self,
+        frontier: Frontier,
+        only: str | None,
+        log: Any,
+        *,
+        spider: str = "",
+        make: Make | None = None,
+    ) -> None:
         self._frontier = frontier
         self._only = only
         self._log = log
+        self._spider = spider  # of a Scrapy project: its jobs, and none but them
+        self._make = make or make_context
         self._failed: dict[str, float] = {}  # job -> time.monotonic() when its store failed
         self.contexts: dict[str, JobContext] = {}
 
@@ -176,6 +197,8 @@ class Jobs:
             records = await registry.jobs()
         failed: StorageError | None = None
         for record in records:
+            if record.spider != self._spider:
+                continue
             known = self.contexts.get(record.name)
             if known is not None and known.epoch == record.epoch:
                 known.state = record.state
@@ -185,7 +208,7 @@ class Jobs:
                     await asyncio.to_thread(self.contexts.pop(record.name).store.close)
             elif record.state in ("running", "draining") and self._due(record.name):
                 try:
-                    fresh = await make_context(self._frontier, record)
+                    fresh = await self._make(self._frontier, record)
                     if known is not None:  # turns of the old epoch still offer links to it
                         fresh.links, fresh.counts = known.links, known.counts
                     elif self._only is None and "://" not in fresh.spec.out:

@@ -13,11 +13,11 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from crawler.worker.asking import Asking
-from crawler.worker.turn import Turn
 from frontier.model import FrontierError, Lease, Report
 
 if TYPE_CHECKING:
     from crawler.worker.process import Worker
+    from crawler.worker.turn import Turn
 
 URLS: Final = 8  # URLs per host
 REAP: Final = 1.0  # seconds between looks for lost leases while nothing may be leased
@@ -29,7 +29,7 @@ class Leasing:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self._asking = Asking(worker.frontier.partitions)  # by time.monotonic()
+        self._asking = Asking(worker.frontier.partitions, worker.turns)  # by time.monotonic()
         self._wake = asyncio.Event()
         self._jobs: deque[str] = deque()  # in order of service, rotated with each call
         self._served: dict[str, int] = {}  # the jobs asked for last, with their weights
@@ -138,7 +138,7 @@ class Leasing:
 
     def _start(self, lease: Lease) -> None:
         job = self._worker.jobs.contexts[lease.job]
-        turn = Turn(self._worker, job, lease)
+        turn = self._worker.turn(job, lease)
         self._worker.holds.add(turn.hold)
         self.turns[asyncio.create_task(self._run(turn))] = turn
 

@@ -59,7 +59,7 @@ class Links:
 
     def offer(self, url: Url, request: CrawlRequest) -> bool:
         """Take a link in scope, which goes out with the next flush; False if it has been taken."""
-        _, fp = self._frontier.place(url)
+        _, fp = self._frontier.place(url, request.visit)
         if fp in self._known or fp in self._waiting:
             return False
         if not self._waiting:
@@ -130,7 +130,8 @@ class Links:
         """Wait no longer for links that travel with a segment: it brings them in later."""
         while (batch := await asyncio.to_thread(next, batches, None)) is not None:
             for values in batch:
-                self._waiting.pop(self._frontier.place(unpacked(values)[0])[1], None)
+                url, request = unpacked(values)
+                self._waiting.pop(self._frontier.place(url, request.visit)[1], None)
 
     def _tell(self, added: Added) -> None:
         """Say where hosts are due, and whether all were taken."""

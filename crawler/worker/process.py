@@ -16,13 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from scrapy import Request
 from scrapy.crawler import Crawler
 
 from crawler import copies
 from crawler.config import LEASE_MARGIN, Settings
 from crawler.fetch.exchange import Exchange, FetchError
 from crawler.ranges import Ranges
+from crawler.recrawl import conditions
 from crawler.worker import STOPPED, ending_signals
+from crawler.worker.asking import MOST_TURNS
 from crawler.worker.commits import Commits
 from crawler.worker.ending import Ending
 from crawler.worker.hold import Hold
@@ -37,13 +40,13 @@ from crawler.worker.settings import scrapy_settings
 from crawler.worker.spider import ComitySpider
 from crawler.worker.spilling import Spilling
 from crawler.worker.tdmrep import TdmBook
-from crawler.worker.turn import renewed
+from crawler.worker.turn import Turn, renewed
 from crawler.worker.visit import Visit
 from dedupe.index import DedupeError, DedupeFull
 from frontier import blocks
 from frontier.blocks import BlockList
 from frontier.client import Added, Frontier
-from frontier.model import FrontierError, FrontierFull
+from frontier.model import FrontierError, FrontierFull, Lease
 from storage.blob import StorageError, StorageFull
 from storage.table import ASIDE
 
@@ -58,8 +61,17 @@ PATIENCE: Final = 60.0  # seconds that the Redis of a running crawl may be away
 class Worker:
     """The parts of a worker, wired; its life is :meth:`run`."""
 
+    turns = MOST_TURNS  # hosts it holds at a time
+
     def __init__(
-        self, settings: Settings, frontier: Frontier, *, name: str, spool: Path, only: str | None
+        self,
+        settings: Settings,
+        frontier: Frontier,
+        *,
+        name: str,
+        spool: Path,
+        only: str | None,
+        jobs: Jobs | None = None,
     ) -> None:
         self.settings = settings
         self.frontier = frontier
@@ -75,7 +87,7 @@ class Worker:
         self.blocks = BlockList()  # what must not be contacted, whoever wants it
         self._blocks_version = 0
         self._only = only
-        self.jobs = Jobs(frontier, only, self.log)
+        self.jobs = jobs or Jobs(frontier, only, self.log)
         self.segments = Segments(self, spool)
         self.commits = Commits(self)
         self.recovery = Recovery(self, spool)
@@ -136,6 +148,23 @@ class Worker:
         counts["bytes"] += len(answer.payload)
         if answer.status >= 400:
             counts[f"error:http-{answer.status}"] += 1
+
+    def turn(self, job: JobContext, lease: Lease) -> Turn:
+        """Who works a lease off."""
+        return Turn(self, job, lease)
+
+    def send(self, visit: Visit, hold: Hold) -> None:
+        """Have a contact made, now, under the lease of its host; its answer is the visit's."""
+        request = Request(
+            visit.url.url,
+            callback=self.spider.parse_visit,
+            errback=self.spider.failed_visit,
+            headers=visit.job.headers | conditions(visit.request.extra),
+            dont_filter=True,
+            meta=hold.passes(visit.kind)
+            | {"visit": visit, "download_slot": hold.lease.host, "verbatim_url": True},
+        )
+        self.engine.crawl(request)
 
     async def flush_turns(self, job: JobContext) -> None:
         """Report what the turns of a job have in segments."""

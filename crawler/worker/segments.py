@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,49 @@ QUIET_AGE: Final = 5.0  # and a busy one what it has of a job that it holds noth
 BACKLOG: Final = 3  # sealed segments not yet in the store before leasing stops
 
 
+class Reserved:
+    """Room in a segment for the rows of visits that are pending on it and not yet whole.
+
+    It is not sealed before each of them was given its row, or given up.
+    """
+
+    def __init__(self, writer: SegmentWriter) -> None:
+        self._writer = writer
+        self._open = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    @property
+    def segment(self) -> str:
+        """The segment's id."""
+        return self._writer.segment
+
+    @property
+    def taken(self) -> bool:
+        """Whether rows are still to come."""
+        return self._open > 0
+
+    def take(self) -> None:
+        """A row will come."""
+        self._open += 1
+        self._none.clear()
+
+    def fill(self, record: PageRecord) -> None:
+        """It has come; StorageError leaves the room taken."""
+        self._writer.append(record)
+        self.free()
+
+    def free(self) -> None:
+        """It will not come."""
+        self._open -= 1
+        if not self._open:
+            self._none.set()
+
+    async def whole(self) -> None:
+        """Return when no row is to come."""
+        await self._none.wait()
+
+
 class DamagedSegment(StorageError):
     """What a dead worker left cannot be stored: its pages are to be fetched again."""
 
@@ -49,6 +93,7 @@ class OpenSegment:
 
     job: JobContext
     writer: SegmentWriter
+    room: Reserved
     touched: float = 0.0  # time.monotonic() of the last append
 
 
@@ -63,10 +108,12 @@ class Segments:
         self._ages: dict[str, float] = {}  # job -> age at which its next segment rotates
         self._finishing: dict[asyncio.Task[None], str] = {}  # task -> job
         self._names: dict[str, str] = {}  # segments not yet in the store -> job
+        self._waiting: Counter[str] = Counter()  # of those being finished, such as wait for rows
 
     def crowded(self, job: str) -> bool:
         """Whether a job's store lags behind: lease no more for it until it has caught up."""
-        return sum(name == job for name in self._finishing.values()) >= BACKLOG
+        finishing = sum(name == job for name in self._finishing.values())
+        return finishing - self._waiting[job] >= BACKLOG
 
     async def current(self, job: JobContext) -> str:
         """The id of the job's open segment."""
@@ -78,6 +125,13 @@ class Segments:
         segment.writer.append(record)
         segment.touched = time.monotonic()
         return segment.writer.segment
+
+    async def reserve(self, job: JobContext) -> Reserved:
+        """Room for one row in the job's open segment, which may be reported as pending on it."""
+        segment = await self._segment(job)
+        segment.room.take()
+        segment.touched = time.monotonic()
+        return segment.room
 
     async def _segment(self, job: JobContext) -> OpenSegment:
         found = self._open.get(job.name)
@@ -103,7 +157,7 @@ class Segments:
         except StorageError:
             await worker.frontier.registry.drop_segment(name)
             raise
-        segment = OpenSegment(job, writer)
+        segment = OpenSegment(job, writer, Reserved(writer))
         segment.touched = time.monotonic()
         self._open[job.name] = segment
         self._names[name] = job.name
@@ -144,12 +198,14 @@ class Segments:
 
     def _close(self, name: str) -> None:
         segment = self._open.pop(name)
-        self.finish(segment.job, segment.writer)
+        self.finish(segment.job, segment.writer, segment.room)
 
-    def finish(self, job: JobContext, segment: UnsealedSegment) -> None:
+    def finish(
+        self, job: JobContext, segment: UnsealedSegment, room: Reserved | None = None
+    ) -> None:
         """Start finishing a segment, an own one or one that a dead worker left."""
         self._names[segment.segment] = job.name
-        task = asyncio.create_task(self._finish(job, segment))
+        task = asyncio.create_task(self._finish(job, segment, room))
         self._finishing[task] = job.name
         task.add_done_callback(self._finishing.pop)
 
@@ -159,14 +215,15 @@ class Segments:
         while self._finishing:
             await asyncio.wait(set(self._finishing))
 
-    async def _finish(self, job: JobContext, segment: UnsealedSegment) -> None:
+    async def _finish(
+        self, job: JobContext, segment: UnsealedSegment, room: Reserved | None
+    ) -> None:
         """Seal and stage one segment; whatever fails is tried again until it works."""
         worker, name = self._worker, segment.segment
         try:
+            await self._whole(job, room)
             sealed = await self._seal(job, segment)
-            await self._again(lambda: asyncio.to_thread(stage, job.store, sealed))
-            record = SegmentRecord(job.name, worker.id, staged=True)
-            await self._again(lambda: worker.frontier.registry.put_segment(name, record))
+            await (self._stage(job, sealed) if job.keeps else self._done(sealed))
             await asyncio.to_thread(sealed.discard)
         except FencedSegment as error:
             await self._lose(job, segment, str(error))
@@ -179,6 +236,28 @@ class Segments:
             worker.give_up(f"segment {name} cannot be finished: {error}")
         finally:
             self._names.pop(name, None)
+
+    async def _whole(self, job: JobContext, room: Reserved | None) -> None:
+        """Wait for rows that are to come; the job's leases do not wait for them."""
+        if room is not None and room.taken:
+            self._waiting[job.name] += 1
+            try:
+                await room.whole()
+            finally:
+                self._waiting[job.name] -= 1
+
+    async def _stage(self, job: JobContext, sealed: SealedSegment) -> None:
+        """Into the store; the committer goes on from there."""
+        name, registry = sealed.manifest.segment, self._worker.frontier.registry
+        await self._again(lambda: asyncio.to_thread(stage, job.store, sealed))
+        record = SegmentRecord(job.name, self._worker.id, staged=True)
+        await self._again(lambda: registry.put_segment(name, record))
+
+    async def _done(self, sealed: SealedSegment) -> None:
+        """Its job stores nothing: what it says is done is done."""
+        name, frontier = sealed.manifest.segment, self._worker.frontier
+        await self._again(lambda: frontier.settle(name, sorted(sealed.manifest.fps)))
+        await self._again(lambda: frontier.registry.drop_segment(name))
 
     async def _seal(self, job: JobContext, segment: UnsealedSegment) -> SealedSegment:
         """Its outlinks are in, or travel with it; its rows are those the frontier holds."""
@@ -219,6 +298,8 @@ class Segments:
             else:
                 await job.links.flush()
         except FrontierBusy:
+            if not job.keeps:  # they cannot travel: wait until there is room again
+                raise
             await job.links.let_travel(segment.outlinks(TAKEN))
             return False
         return True

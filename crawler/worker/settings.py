@@ -14,7 +14,7 @@ from scrapy.logformatter import LogFormatter
 
 from crawler.config import FETCH_LIMITS, Settings
 
-_NO_LIMIT = 1_000_000
+NO_LIMIT = 1_000_000
 
 
 def scrapy_settings(settings: Settings) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def scrapy_settings(settings: Settings) -> dict[str, Any]:
         "LOG_FORMATTER": "crawler.worker.settings.QuietFormatter",
         "CONCURRENT_ITEMS": 1,
         "CONCURRENT_REQUESTS": 0,
-        "CONCURRENT_REQUESTS_PER_DOMAIN": _NO_LIMIT,
+        "CONCURRENT_REQUESTS_PER_DOMAIN": NO_LIMIT,
         "SCRAPER_SLOT_MAX_ACTIVE_SIZE": 2**40,
         "DOWNLOAD_DELAY": 0,
         "DOWNLOAD_DELAY_JITTER": 0,

@@ -38,6 +38,8 @@ RESPELLED_SLEEP: Final = 60.0  # longest delay before a URL is asked for in anot
 class Turn:
     """A lease being worked off; ``hold`` is its right to contact the host."""
 
+    visit_type: type[Visit] = Visit
+
     def __init__(self, worker: Worker, job: JobContext, lease: Lease) -> None:
         self.worker = worker
         self.job = job
@@ -141,7 +143,7 @@ class Turn:
             return False
         if self.hold.wait > LONGEST_SLEEP:
             return False
-        visit = Visit(
+        visit = self.visit_type(
             self.job, url, request, request.kind, leased.fp, robots_rule=verdict.rule or ""
         )
         if request.kind == "page" and self.job.asks_for_reservations:
