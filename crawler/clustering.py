@@ -33,7 +33,7 @@ from dedupe.clusters import STAGED, ClusterError, Clusters, Engine, Summary
 from dedupe.near import PACKED_BYTES, THRESHOLD
 from frontier.client import Frontier
 from frontier.model import FrontierError
-from storage.blob import BlobStore
+from storage.blob import BlobStore, StorageUnavailable
 from storage.committer import Committer
 from storage.corpus import IS_PAGE, Corpus
 from storage.layout import Layout
@@ -209,8 +209,15 @@ async def _write(
             told(f"writing {rows:,} rows of {day} to {source.place}")
             committer = Committer(source.store, source.layout)
             marks = clusters.marks(number, day)
-            async with _locked(frontiers[source.store.root], source.layout):
-                await asyncio.to_thread(committer.mark, day, marks, memory)
+            frontier = frontiers[source.store.root]
+            async with _locked(frontier, source.layout):
+                try:
+                    await asyncio.to_thread(committer.mark, day, marks, memory)
+                except StorageUnavailable as error:
+                    if frontier is not None:
+                        raise
+                    hint = "; if a fleet crawls into it, take turns with it: --redis URL"
+                    raise StorageUnavailable(f"{error}{hint}") from error
 
 
 async def _frontier(

@@ -236,3 +236,13 @@ class Committer:
 def expired(segment: str) -> bool:
     """Whether the table may have forgotten what became of a segment: nobody may touch it now."""
     return time.time() - segment_time(segment).timestamp() > _OLDEST
+
+
+def was_in(earlier: Snapshot, at: float, segment: str) -> bool:
+    """Whether the rows of a segment, which are in the table now, were so in an earlier snapshot.
+
+    ``at`` is when that was taken, unix seconds: what was too old for a later commit was there.
+    Where the table has forgotten since what it knew, the answer may be no.
+    """
+    too_old = segment_time(segment).timestamp() < at - TRANSACTION_DAYS * 86_400.0
+    return too_old or earlier.transaction(segment) == COMMITTED

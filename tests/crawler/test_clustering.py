@@ -21,12 +21,12 @@ from crawler.config import Settings
 from crawler.schema import UsageError
 from frontier.client import Frontier
 from frontier.embedded import EmbeddedServer
-from storage.blob import BlobStore, StorageError, open_store
+from storage.blob import BlobStore, StorageError, StorageUnavailable, open_store
 from storage.committer import Committer
 from storage.corpus import Corpus
 from storage.layout import Layout
 from storage.segment import PageRecord, stage
-from storage.table import PagesTable, page_id
+from storage.table import CommitConflict, PagesTable, Snapshot, page_id
 from tests.dedupe.corpora import altered, sketch
 from tests.storage.conftest import BUCKET, s3, s3_env
 from tests.storage.samples import page, writer
@@ -292,6 +292,18 @@ async def test_a_committer_that_does_not_end_is_one_line(
     with pytest.raises(clustering.FrontierError, match="another committer keeps the table"):
         await asyncio.to_thread(run, local, settings=Settings(redis=embedded.url))
     assert clusters(local) == {}
+
+
+def test_a_table_that_is_never_quiet_hints_at_the_fleet(
+    local: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: Any) -> None:
+        raise CommitConflict("another commit")
+
+    monkeypatch.setattr(Snapshot, "mark", busy)
+    monkeypatch.setattr(Committer.__init__, "__defaults__", (lambda _: None,))
+    with pytest.raises(StorageUnavailable, match=r"met a conflict.*turns with it: --redis URL"):
+        run(local)
 
 
 # -- bad input

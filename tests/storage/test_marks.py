@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 
 from storage import table
 from storage.blob import BlobStore, StorageError
-from storage.committer import Committer
+from storage.committer import Committer, was_in
 from storage.segment import Manifest, PageRecord, stage
 from storage.table import MARKS, STATISTICS, PagesTable, Snapshot
 from tests.storage.samples import LAYOUT, page, sealed, writer
@@ -141,6 +141,19 @@ def test_marks_that_come_between_do_not_stop_a_commit(store: BlobStore, tmp_path
     assert rows(store).keys() == ids(range(9))
     assert marked(store) == ids(range(5))
     assert Committer(store, LAYOUT).commit([late]).already == (late.segment,)
+
+
+def test_what_was_in_an_earlier_snapshot(store: BlobStore, tmp_path: Path) -> None:
+    committer = Committer(store, LAYOUT)
+    first = put(store, tmp_path / "a", *pages(range(5)))
+    committer.commit([first])
+    earlier, now = committer.pages(), time.time()
+    late = put(store, tmp_path / "b", *pages(range(5, 9)))
+    committer.commit([late])
+    assert was_in(earlier, now, first.segment)
+    assert not was_in(earlier, now, late.segment)
+    # whatever the table has forgotten: what was too old for a commit then was there
+    assert was_in(earlier, now + 40 * DAY, late.segment)
 
 
 def test_two_who_mark_at_once_leave_whole_rows(
