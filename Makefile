@@ -1,6 +1,6 @@
 # Everything a newcomer or CI does goes through here: `make crawl`, `make test`, `make check`.
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev crawl check test lock clean
+.PHONY: help install install-dev crawl check test test-spark lock clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -13,7 +13,7 @@ OUT    ?= crawl
 help:
 	@echo "make crawl                                       crawl the bundled demo web, no network needed"
 	@echo "make crawl SEEDS='https://example.org' CONTACT=me@example.org   crawl the real one"
-	@echo "make install | test | check | lock | clean"
+	@echo "make install | test | test-spark | check | lock | clean"
 
 # Debian and Ubuntu split ensurepip into python3-venv: install it where we may, say so where not.
 $(BIN)/python:
@@ -53,6 +53,13 @@ check: install-dev
 # Tests mostly wait, for delays and deadlines: two processes per core.
 test: install-dev
 	$(BIN)/pytest -n $$((2 * $$(nproc))) --dist worksteal
+
+# Apart from the others: PySpark is half a gigabyte, and wants a Java runtime.
+test-spark: install-dev
+	@command -v "$${JAVA_HOME:+$$JAVA_HOME/bin/}java" >/dev/null || \
+	  { echo "Spark needs a Java runtime: sudo apt-get install openjdk-17-jre-headless" >&2; exit 2; }
+	$(PIP) install -q -e '.[spark]'
+	$(BIN)/pytest -m spark
 
 # Needs uv (pip install uv); the locks hold for Python 3.11 and newer on any platform.
 UV_COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header pyproject.toml

@@ -58,6 +58,11 @@ def place(out: str | None, settings: Settings, stack: ExitStack, *, new: bool = 
     return settings.redis
 
 
+def alive(out: str) -> str | None:
+    """The URL of the private frontier of a crawl that is running; None where none is."""
+    return running(_directory(out))
+
+
 def _directory(out: str) -> Path:
     return state_directory(JobSpec(out=out)) / "redis"
 

@@ -18,6 +18,8 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+import pyarrow as pa
+
 from storage import warc
 from storage.blob import BlobNotFound, BlobStore, StorageError, StorageUnavailable
 from storage.layout import Layout, segment_time
@@ -115,6 +117,13 @@ class Committer:
             return version != COMMITTED
 
         return self._until_no_conflict(attempt)
+
+    def mark(self, day: str, marks: pa.Table, memory: int) -> None:
+        """:meth:`Snapshot.mark` on the table as it is now, again after each conflict.
+
+        Rows that were committed since the marks were made keep what they have.
+        """
+        self._until_no_conflict(lambda snapshot: snapshot.mark(day, marks, memory))
 
     def committed(self, segment: str) -> bool:
         """Whether its rows are in the table now."""
@@ -227,3 +236,13 @@ class Committer:
 def expired(segment: str) -> bool:
     """Whether the table may have forgotten what became of a segment: nobody may touch it now."""
     return time.time() - segment_time(segment).timestamp() > _OLDEST
+
+
+def was_in(earlier: Snapshot, at: float, segment: str) -> bool:
+    """Whether the rows of a segment, which are in the table now, were so in an earlier snapshot.
+
+    ``at`` is when that was taken, unix seconds: what was too old for a later commit was there.
+    Where the table has forgotten since what it knew, the answer may be no.
+    """
+    too_old = segment_time(segment).timestamp() < at - TRANSACTION_DAYS * 86_400.0
+    return too_old or earlier.transaction(segment) == COMMITTED

@@ -28,6 +28,8 @@ HAS_CONTENT: Final = (
     & (pc.field("reason").is_null() | (pc.field("reason") != CUT_OFF))
 )
 """Rows of successes whose content is stored."""
+IS_PAGE: Final = HAS_CONTENT & (pc.field("reason").is_null() | (pc.field("reason") != COPY))
+"""Of these, without the copies that their job dropped."""
 
 _BATCH_ROWS: Final = 2_048
 _INFO_COLUMNS: Final = (
@@ -190,9 +192,7 @@ class _Tally:
         answered = rows.filter(_is_set("fetch_status"))
         self._hosts.update(_counts(answered["url_host_name"]))
         self._duplicates += _counts(rows["duplicate_kind"])
-        pages = rows.filter(
-            HAS_CONTENT & (pc.field("reason").is_null() | (pc.field("reason") != COPY))
-        )
+        pages = rows.filter(IS_PAGE)
         self._pages += pages.num_rows
         self._languages += _counts(pages["lang"])
 

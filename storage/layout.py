@@ -90,3 +90,8 @@ def segment_time(segment: str) -> datetime:
     except ValueError:
         pass  # 14 digits that are no time: the same answer
     raise StorageError(f"not a segment id: {segment!r}")
+
+
+def is_segments(path: str) -> bool:
+    """Whether a table's data file came with a segment; others were made of such files later."""
+    return _SEGMENT.fullmatch(path.rpartition("/")[2].removesuffix(".parquet")) is not None

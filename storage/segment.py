@@ -26,8 +26,9 @@ from storage import journal, warc
 from storage.blob import BlobStore, StorageError, fsync_directory, mapped
 from storage.journal import AppendFile
 from storage.layout import Layout
+from storage.rows import check_row, pack_row, unpack_row
 from storage.sealing import LinksFile, links_of, write_rows
-from storage.table import DataFile, check_row, pack_row, unpack_row
+from storage.table import DataFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,20 +13,26 @@ later one. So callers look, and commit with the object they looked at.
 
 from __future__ import annotations
 
-import base64
 import re
 import time
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
 import pyarrow as pa
 import pyarrow.dataset as pads
-from deltalake import CommitProperties, DeltaTable, Field, Transaction
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    Field,
+    Transaction,
+    WriterProperties,
+)
 from deltalake.exceptions import (
     CommitFailedError,
     DeltaError,
@@ -128,6 +134,12 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("recrawl_interval", pa.float64(), "Seconds until the next visit, as this one suggests"),
     Column("canonical", _TEXT, "URL that the page names as its own (rel=canonical), absolute"),
     Column("refresh_to", _TEXT, "Where a Refresh (header or meta) sends readers soon, absolute"),
+    Column(
+        "cluster_id",
+        _TEXT,
+        "Of pages of one content, as `comity corpus dedupe` found",
+    ),
+    Column("is_representative", pa.bool_(), "Whether it is the one page of its cluster to keep"),
     Column("fetch_date", pa.date32(), "Day of fetch_time (UTC); the table is partitioned by it"),
 )
 PARTITION: Final = "fetch_date"  # pruning by day costs one more file only at midnight
@@ -137,18 +149,13 @@ FILLED: Final = frozenset(
     {"workspace", "job", "worker", "segment", "fetch_date"}
     | {"warc_filename", "warc_record_offset", "warc_record_length"}
 )
+MARKS: Final = ("cluster_id", "is_representative")  # given to committed rows, by Snapshot.mark()
 
 SCHEMA: Final = pa.schema(
     [pa.field(c.name, c.type, metadata={"comment": c.description}) for c in COLUMNS]
 )
 FILE_SCHEMA: Final = SCHEMA.remove(SCHEMA.get_field_index(PARTITION))  # of the Parquet files
 
-_REQUIRED: Final = tuple(c.name for c in COLUMNS if c.required)
-_INTS: Final = {c.name: 1 << (c.type.bit_width - 1) for c in COLUMNS if pa.types.is_integer(c.type)}
-_TIMES: Final = {c.name for c in COLUMNS if pa.types.is_timestamp(c.type)}
-_FLOATS: Final = {c.name for c in COLUMNS if pa.types.is_floating(c.type)} | _TIMES
-_BYTES: Final = {c.name for c in COLUMNS if pa.types.is_binary(c.type)}
-_LAST_TIME: Final = 253_402_300_800  # unix seconds of the year 10000: beyond any date type
 _NAMES: Final = frozenset(SCHEMA.names)
 
 
@@ -167,59 +174,6 @@ def schema_of(columns: Sequence[str] | None) -> pa.Schema:
 def page_id(job: str, key: str, visit: int) -> str:
     """The id of a visit: 32 hex digits of BLAKE2b over job, identity key of the URL, and visit."""
     return blake2b(f"{job}\0{key}\0{visit}".encode("utf-8", "replace"), digest_size=16).hexdigest()
-
-
-def check_row(row: Mapping[str, Any]) -> None:
-    """StorageError unless the row fits the schema; times are unix seconds here.
-
-    Checked when a row is appended: a bad row found at sealing would take its segment with it.
-    """
-    for name in _REQUIRED:
-        if row.get(name) is None:
-            raise StorageError(f"row without {name}: {row.get('url')!r}")
-    for name, value in row.items():
-        if value is None:
-            continue
-        if name not in _NAMES or name in FILLED:
-            raise StorageError(f"not a column to be given: {name!r}")
-        if name in _INTS:
-            fits = type(value) is int and -_INTS[name] <= value < _INTS[name]
-        elif name in _FLOATS:
-            fits = isinstance(value, float | int)
-        elif name in _BYTES:
-            fits = isinstance(value, bytes)
-        else:
-            fits = isinstance(value, str)
-        if name in _TIMES:
-            fits = fits and 0 <= value < _LAST_TIME
-        if not fits:
-            raise StorageError(f"column {name} cannot hold {value!r:.80}")
-
-
-def pack_row(row: Mapping[str, Any]) -> bytes:
-    """One JSON line for a checked row. Characters that UTF-8 has no form for become U+FFFD."""
-    plain = {
-        name: base64.b64encode(value).decode() if isinstance(value, bytes) else value
-        for name, value in row.items()
-        if value is not None
-    }
-    try:
-        return orjson.dumps(plain)
-    except orjson.JSONEncodeError:  # a lone surrogate in some string
-        for name, value in plain.items():
-            if isinstance(value, str):
-                plain[name] = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-        return orjson.dumps(plain)
-
-
-def unpack_row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row from its JSON, changed in place: values as Arrow takes them, and ``fetch_date``."""
-    for name in _BYTES & row.keys():
-        row[name] = base64.b64decode(row[name])
-    for name in _TIMES & row.keys():
-        row[name] = datetime.fromtimestamp(row[name], UTC)
-    row[PARTITION] = row["fetch_time"].date()
-    return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +238,27 @@ class Snapshot:
                 partition_by=[PARTITION],
                 commit_properties=CommitProperties(app_transactions=marks),
             )
+
+    def mark(self, day: str, marks: pa.Table, memory: int) -> None:
+        """Give rows of one day the values of their MARKS columns, by ``page_id``, in one commit.
+
+        Only files that hold such a row are written anew; what they held else is copied.
+        ``memory`` bounds, in bytes, what is not spilled to disk meanwhile. Raises CommitConflict if
+        that day's rows were changed, or joined by others, since this snapshot was taken.
+        """
+        plain = ColumnProperties(statistics_enabled="NONE")
+        kept = dict.fromkeys(STATISTICS, ColumnProperties(statistics_enabled="CHUNK"))
+        with _mapped(f"mark pages in {self._uri}"):
+            self._table.merge(
+                marks,
+                f"t.{PARTITION} = date '{date.fromisoformat(day)}' and t.page_id = s.page_id",
+                source_alias="s",
+                target_alias="t",
+                max_spill_size=memory,
+                writer_properties=WriterProperties(
+                    compression="ZSTD", default_column_properties=plain, column_properties=kept
+                ),
+            ).when_matched_update({name: f"s.{name}" for name in MARKS}).execute()
 
     def files(self) -> frozenset[str]:
         """Its data files, as :class:`DataFile` names them."""

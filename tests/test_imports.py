@@ -21,6 +21,8 @@ DRIVERS = {
     "boto3": {"storage.s3"},
     "botocore": {"storage.s3"},
     "deltalake": {"storage.table"},
+    "duckdb": {"dedupe.duck"},
+    "pyspark": {"dedupe.spark"},
     "warcio": {"storage.warc"},
     "ada_url": {"frontier.url"},
     "tldextract": {"frontier.url"},

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from crawler.cli.options import AsJson
+from crawler.cli.options import AsJson, ConfigFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from storage.corpus import Corpus
     from storage.warc import Record
 
+ENGINES = ("duckdb", "spark")
 KINDS = ("page", "revisit", "robots", "tdmrep", "sitemap", "all")
 FORMATS = ("table", "jsonl", "csv")
 
@@ -112,6 +113,81 @@ def show(
             print(_row_text(row))
         if record:
             print(_indented("exchange", record.http_head.decode("latin-1")))
+
+
+@app.command()
+def dedupe(
+    roots: Annotated[
+        list[str],
+        typer.Argument(metavar="DIR...", help="What --out of crawls got: directories or s3://..."),
+    ],
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="NAME", help="duckdb (this machine) or spark.")
+    ] = "duckdb",
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            metavar="SHARE",
+            min=0.5,
+            max=0.95,
+            help="Similarity from which two texts are one content; otherwise the jobs' own, 0.8.",
+        ),
+    ] = None,
+    memory: Annotated[
+        str,
+        typer.Option("--memory", metavar="SIZE", help="Memory of the engine; the rest is on disk."),
+    ] = "4GB",
+    temp: Annotated[
+        str | None,
+        typer.Option(
+            "--temp", metavar="DIR", help="Disk for what is under way; otherwise the system's."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what there is; change nothing.")
+    ] = False,
+    workspace: Workspace = None,
+    name: Job = None,
+    redis: Annotated[
+        str | None,
+        typer.Option(
+            "--redis", metavar="URL", help="Of the fleet whose jobs run meanwhile (COMITY_REDIS)."
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find pages with one content, over all jobs; write who represents whom into the tables.
+
+    Pages of a workspace are compared by payload, text and sketch. Each page with content gets a
+    cluster_id, and is_representative says which page of a cluster to keep: the earliest.
+    """
+    from dataclasses import asdict
+
+    from crawler import clustering
+    from crawler.config import resolve
+
+    _one_of("--engine", engine, ENGINES)
+    plan = clustering.Plan(engine, threshold, _size("--memory", memory), temp, dry_run)
+    settings = resolve({"redis": redis}, config=config).settings
+
+    def told(step: str) -> None:
+        if sys.stderr.isatty() and not as_json:
+            print(step, file=sys.stderr)
+
+    counts = asdict(clustering.dedupe(roots, plan, settings, told, workspace, name))
+    print(json.dumps(counts) if as_json else _info_table(counts))
+
+
+def _size(flag: str, text: str) -> int:
+    from crawler.schema import UsageError
+    from crawler.units import parse_size
+
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from None
 
 
 def _write_body(corpus: Corpus, record: Record | None, url: str) -> None:

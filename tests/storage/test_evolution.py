@@ -22,6 +22,7 @@ from tests.storage.samples import LAYOUT, sealed
 NEWER = {
     *("hops", "etag", "last_modified", "text_digest"),
     *("revisit_of", "revisit_time", "recrawl_interval", "canonical", "refresh_to"),
+    *("cluster_id", "is_representative"),
 }
 OLD = pa.schema([field for field in SCHEMA if field.name not in NEWER])
 

@@ -119,3 +119,57 @@ def test_unknown_pages_and_jobs(root: str, run: Run) -> None:
     code, _, err = run("info", root, "--name", "other")
     assert code == 2
     assert "job 'other'" in err
+
+
+def test_dedupe_refuses_sketches_of_another_version(root: str, run: Run) -> None:
+    code, _, err = run("dedupe", root)
+    assert code == 2
+    assert "holds a sketch of 16 bytes" in err
+    assert err.count("\n") == 1
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> str:
+    """Three pages of one text, and one of another, in tables of their own."""
+    store = open_store(str(tmp_path / "copies"))
+    for number in range(4):
+        segment = writer(tmp_path / "spool")
+        segment.append(page(number, minhash=bytes([number // 3 * 255]) * 128))
+        stage(store, segment.seal({str(number)}))
+    committer = Committer(store, LAYOUT)
+    committer.commit(list(committer.staged()))
+    store.close()
+    return str(tmp_path / "copies")
+
+
+def test_dedupe_writes_into_the_table(copies: str, run: Run) -> None:
+    counts = {"pages": 4, "clusters": 1, "copies": 2, "largest": 3}
+    code, out, err = run("dedupe", copies, "--dry-run", "--json")
+    assert (code, out.count("\n"), err) == (0, 1, "")
+    assert json.loads(out) == {**counts, "changed": 4, "commits": 0}
+    _, out, _ = run("dedupe", copies, "--memory", "200MB")
+    lines = {name: int(count) for name, count in (line.split() for line in out.splitlines())}
+    assert lines == {**counts, "changed": 4, "commits": 1}
+    _, out, _ = run("pages", copies, "--format", "jsonl")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert sum(row["is_representative"] for row in rows) == 2
+    assert len({row["cluster_id"] for row in rows}) == 2
+    assert json.loads(run("dedupe", copies, "--json")[1])["changed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("--engine", "pandas"), "--engine: should be one of duckdb, spark, not 'pandas'"),
+        (("--memory", "much"), "--memory: not a size: 'much' (write 1000000, 500MB or 2GiB)"),
+        (("--memory", "1MB"), "1 MB of memory are too few: give more with --memory"),
+        (("--name", "other"), "no corpus of job 'other'"),
+    ],
+)
+def test_dedupe_refuses_in_one_line(
+    copies: str, run: Run, arguments: tuple[str, str], line: str
+) -> None:
+    code, out, err = run("dedupe", copies, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"comity: error: {line}")
+    assert err.count("\n") == 1

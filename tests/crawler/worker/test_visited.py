@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from crawler.recrawl import Agenda, Before, Schedule
 from crawler.worker import visited as module
@@ -176,6 +178,46 @@ def test_a_successor_goes_on_from_the_mark(store: BlobStore, pages: Table) -> No
     pages.put(page("fresh", NOW - 20 * HOUR))  # due long before the mark, committed after it
     second = reader(store, mark=mark)
     assert sorted(due(second, NOW + 2 * HOUR)) == [("fresh", 2), ("next", 2)]
+
+
+def merge(store: BlobStore) -> None:
+    """Mark a row of each day: all its files are made into another one."""
+    table = DeltaTable(PagesTable(store, LAYOUT.table).uri)
+    table.optimize.compact()
+    rows = table.to_pyarrow_table(columns=["page_id", "fetch_date"]).to_pylist()
+    for row in {row["fetch_date"]: row for row in rows}.values():
+        marks = {"page_id": [row["page_id"]], "cluster_id": ["c"], "is_representative": [True]}
+        day = row["fetch_date"].isoformat()
+        Committer(store, LAYOUT).mark(day, pa.table(marks), 100_000_000)
+
+
+def test_files_that_a_merge_wrote_bring_only_what_is_new(store: BlobStore, pages: Table) -> None:
+    pages.put(*(page(f"old{n}", NOW - 20 * HOUR - n) for n in range(5)), page("next", NOW))
+    visited = reader(store)
+    assert len(due(visited, NOW)) == 5
+    mark = mark_of(visited, NOW)
+    merge(store)
+    assert due(visited, NOW + 1) == []
+    pages.put(page("late", NOW - 20 * HOUR))
+    merge(store)  # before the row was read in its own file
+    assert sorted(due(visited, NOW + 2 * HOUR)) == [("late", 2), ("next", 2)]
+    assert sorted(due(reader(store, mark=mark), NOW + 2 * HOUR)) == [("late", 2), ("next", 2)]
+    lost = Mark(999, NOW, repr(PLAN))
+    assert len(due(reader(store, mark=lost), NOW)) == 6  # the seen-filter knows what is offered
+
+
+def test_nothing_is_passed_over_in_merged_files_where_little_is_held(
+    store: BlobStore, pages: Table
+) -> None:
+    pages.put(*(page(str(n), NOW + 60 * n) for n in range(20)))
+    visited = Visited(store, LAYOUT, PLAN, lambda: True, agenda=Agenda(5))
+    found = due(visited, NOW + 2 * HOUR + 120)
+    merge(store)
+    found += due(visited, NOW + 2 * HOUR + 600)
+    pages.put(page("late", NOW))
+    merge(store)
+    found += due(visited, NOW + 4 * HOUR)
+    assert sorted(found) == sorted([*((str(n), 2) for n in range(20)), ("late", 2)])
 
 
 def test_a_mark_of_another_schedule_or_of_a_lost_version_is_worthless(
