@@ -104,7 +104,7 @@ def dedupe(
         sources = _sources(corpora)
         threshold = _threshold(sources) if plan.threshold is None else plan.threshold
         stack.enter_context(_mapped())
-        directory = Path(stack.enter_context(_directory(plan.temp)))
+        directory = Path(stack.enter_context(_directory(plan.temp))).resolve()
         files = [_copied(n, source, directory, told) for n, source in enumerate(sources)]
         if not sum(pq.read_metadata(file).num_rows for file in files):
             raise UsageError(f"{', '.join(roots)}: no page with content is stored")

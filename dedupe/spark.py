@@ -19,12 +19,15 @@ import pyarrow as pa
 from dedupe.clusters import ClusterError
 
 try:
+    from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 except ImportError as error:
     raise ClusterError(
         "--engine spark needs PySpark, which is not installed: pip install 'comity[spark]'"
     ) from error
+
+_LEAST: Final = 512 * 2**20  # bytes; Spark wants 450 MiB before it starts
 
 
 class SparkEngine:
@@ -38,11 +41,14 @@ class SparkEngine:
 
     def __init__(self, files: Sequence[Path], directory: Path, memory: int) -> None:
         _find_java()
+        if memory < _LEAST:
+            few = f"{memory / 1e6:,.0f} MB of memory are too few for Spark"
+            raise ClusterError(f"{few}: give at least 512MiB with --memory")
         with _mapped():
             self._spark: Any = (
                 SparkSession.builder.appName("comity corpus dedupe")
                 .config("spark.driver.memory", f"{memory // 2**20}m")
-                .config("spark.sql.warehouse.dir", (directory / "tables").as_uri())
+                .config("spark.sql.warehouse.dir", f"file://{directory}/tables")
                 .config("spark.local.dir", str(directory / "spilled"))
                 .config("spark.sql.catalogImplementation", "in-memory")
                 .config("spark.ui.enabled", "false")
@@ -50,7 +56,7 @@ class SparkEngine:
                 .config("spark.log.level", "ERROR")
                 .getOrCreate()
             )
-            staged = self._spark.read.parquet(*(file.as_uri() for file in files))
+            staged = self._spark.read.parquet(*(f"file://{file}" for file in files))
             staged.createOrReplaceTempView("staged")
 
     def run(self, statement: str, values: Mapping[str, Any]) -> None:
@@ -84,5 +90,5 @@ def _find_java() -> None:
 def _mapped() -> Iterator[None]:
     try:
         yield
-    except PySparkException as error:
+    except (PySparkException, Py4JError) as error:
         raise ClusterError(f"Spark: {' '.join(str(error).split())[:300]}") from error

@@ -23,6 +23,7 @@ DRIVERS = {
     "deltalake": {"storage.table"},
     "duckdb": {"dedupe.duck"},
     "pyspark": {"dedupe.spark"},
+    "py4j": {"dedupe.spark"},
     "warcio": {"storage.warc"},
     "ada_url": {"frontier.url"},
     "tldextract": {"frontier.url"},

@@ -199,7 +199,7 @@ def test_spark_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch
     import importlib
     import sys
 
-    monkeypatch.setitem(sys.modules, "pyspark.errors", None)
+    monkeypatch.setitem(sys.modules, "py4j.protocol", None)
     monkeypatch.delitem(sys.modules, "dedupe.spark", raising=False)
     with pytest.raises(ClusterError, match=r"pip install 'comity\[spark\]'"):
         importlib.import_module("dedupe.spark")
