@@ -21,8 +21,8 @@ import redis.asyncio as aioredis
 from datasketch import MinHash, MinHashLSH
 from rensa import RMinHash, RMinHashLSH
 
-from benchmarks.near_judge import pieces
 from benchmarks.private_redis import VALKEY, PrivateRedis, private_redis
+from crawler.evaluation.jaccard import pieces
 from dedupe.index import BATCH, DedupeIndex, Document
 from dedupe.near import PACKED_BYTES, SHINGLE, THRESHOLD, Signature, shape, signature
 

@@ -3,53 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from benchmarks.near_changes import BINS, FIRST, WIDTH, bin_of, changed_pairs
-from benchmarks.near_judge import shingles, similar_pairs
+import numpy as np
+import scipy.sparse
+
 from benchmarks.near_pages import pages
-from benchmarks.near_verdicts import asked, called, candidates, signed, unlike, visited
+from benchmarks.near_verdicts import asked, candidates, signed, unlike, visited
 from benchmarks.private_redis import VALKEY, private_redis
-from dedupe.near import MIN_SHINGLES, Signature
+from crawler.demo.rng import Rng
+from crawler.evaluation.changes import BINS, FIRST, WIDTH, changed_pairs
+from crawler.evaluation.duplicates import LIKELY, SURE, Counts, called
+from crawler.evaluation.jaccard import Shingles, shingles
+from dedupe.near import MIN_SHINGLES, Signature, signature
 
 NATURAL: Final = "natural"  # the way of pairs that nobody made
 CHANGED: Final = 400  # pages that are changed, of each language
-SURE: Final = 18  # the first bin of those that must nearly all be found: J >= 0.9
-LIKELY: Final = 17  # the bin of those that must be found mostly: 0.85 <= J < 0.9
-GOOD: Final = 15  # the first bin of those that may be called near-duplicates: J >= 0.75
 RECALL_SURE: Final = 0.97
 RECALL_LIKELY: Final = 0.90
 PRECISION: Final = 0.97
-
-
-@dataclass(slots=True)
-class Counts:
-    """Pairs by bin of true similarity."""
-
-    pairs: Counter[int] = field(default_factory=Counter)
-    called: Counter[int] = field(default_factory=Counter)  # of them, called near-duplicates
-
-    def add(self, similarity: float, *, called: bool) -> None:
-        """Count one pair."""
-        self.pairs[bin_of(similarity)] += 1
-        self.called[bin_of(similarity)] += called
-
-    def recall(self, bins: Iterable[int]) -> float | None:
-        """The share of the bins' pairs that are called; None: there are no pairs."""
-        numbers = list(bins)
-        pairs = sum(self.pairs[number] for number in numbers)
-        return sum(self.called[number] for number in numbers) / pairs if pairs else None
-
-    def precision(self) -> float | None:
-        """The share of what is called that has a similarity of at least 0.75; None: none is."""
-        called = self.called.total()
-        good = sum(self.called[number] for number in range(GOOD, BINS))
-        return good / called if called else None
 
 
 def added(some: Iterable[Counts]) -> Counts:
@@ -82,8 +57,8 @@ class Quality:
             faults.append(f"{self.language}: {self.unlike} verdicts of the index differ")
         for name, counts in (("made", self.changed), (NATURAL, self.counts[NATURAL])):
             for what, found, target in (
-                ("recall at J >= 0.9", counts.recall(range(SURE, BINS)), RECALL_SURE),
-                ("recall at 0.85 <= J < 0.9", counts.recall([LIKELY]), RECALL_LIKELY),
+                ("recall at J >= 0.9", counts.recall(SURE), RECALL_SURE),
+                ("recall at 0.85 <= J < 0.9", counts.recall(LIKELY), RECALL_LIKELY),
                 ("precision", counts.precision(), PRECISION),
             ):
                 if found is not None and found < target:
@@ -110,11 +85,11 @@ def judged(language: str, texts: Sequence[str], wanted: int, url: str) -> Qualit
     signatures = [signed(text) for text in texts]
     counts = {NATURAL: _natural(texts, signatures)}
     wrong = unlike(asyncio.run(visited(url, texts)), signatures)
-    rng = random.Random(language)
+    rng = Rng(language)
     some = rng.sample(texts, min(CHANGED, len(texts)))
     made = list(changed_pairs(some, wanted, MIN_SHINGLES, rng))
     for pair, answer in zip(made, asyncio.run(asked(url, made)), strict=True):
-        yes = called(signed(pair.one), signed(pair.other))
+        yes = called(signature(pair.one), signature(pair.other))
         wrong += yes is not answer
         counts.setdefault(pair.way, Counts()).add(pair.similarity, called=yes)
     return Quality(language, len(texts), counts, wrong)
@@ -129,3 +104,17 @@ def _natural(texts: Sequence[str], signatures: Sequence[Signature]) -> Counts:
     for i, j in true.keys() | found:
         counts.add(true.get((i, j), 0.0), called=(i, j) in found)
     return counts
+
+
+def similar_pairs(texts: Sequence[Shingles], least: float) -> dict[tuple[int, int], float]:
+    """All pairs (i < j) that are similar to at least ``least`` (above 0), with their similarity."""
+    _, column = np.unique(np.concatenate(texts), return_inverse=True)
+    starts = np.cumsum([0, *(text.size for text in texts)])
+    has: Any = scipy.sparse.csr_array((np.ones(column.size, np.int32), column, starts))
+    shared = scipy.sparse.triu(has @ has.T, 1).tocoo()
+    sizes = np.diff(starts)
+    either = sizes[shared.row] + sizes[shared.col] - shared.data
+    alike = shared.data / either
+    kept = np.flatnonzero(alike >= least)
+    pairs = zip(shared.row[kept].tolist(), shared.col[kept].tolist(), strict=True)
+    return dict(zip(pairs, alike[kept].tolist(), strict=True))

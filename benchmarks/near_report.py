@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-from benchmarks.near_changes import BINS, FIRST, WAYS, WIDTH
 from benchmarks.near_costs import Cost
-from benchmarks.near_quality import LIKELY, NATURAL, SURE, Counts, Quality, added
+from benchmarks.near_quality import NATURAL, Quality, added
 from benchmarks.report import table
+from crawler.evaluation.changes import BINS, FIRST, WAYS, WIDTH
+from crawler.evaluation.duplicates import LIKELY, SURE, Counts
 
 _FIGURES: Final = ("J >= 0.9", "0.85 to 0.9", "precision")
 
@@ -61,7 +62,7 @@ def _language(quality: Quality) -> Iterator[str]:
 
 
 def _figures(counts: Counts) -> Iterator[str]:
-    for figure in (counts.recall(range(SURE, BINS)), counts.recall([LIKELY]), counts.precision()):
+    for figure in (counts.recall(SURE), counts.recall(LIKELY), counts.precision()):
         yield "-" if figure is None else f"{figure:.4f}"
 
 

@@ -1,8 +1,7 @@
 """What Comity calls a near-duplicate: by the signatures alone, and by the index in Redis.
 
-The two ways agree or one is wrong: ``called`` and ``candidates`` compare signatures outside the
-index (a band in common, then as many matching values as the threshold takes), ``asked`` and
-``visited`` ask a real index.
+The two ways agree or one is wrong: ``called`` (of ``crawler.evaluation.duplicates``) compares
+signatures outside the index, ``asked`` and ``visited`` ask a real one.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from typing import Final
 import numpy as np
 import redis.asyncio as aioredis
 
-from benchmarks.near_changes import Pair
+from crawler.evaluation.changes import Pair
+from crawler.evaluation.duplicates import NEEDED
 from dedupe.exact import digest, text_digest
 from dedupe.index import DedupeIndex, DedupeVerdict, Document
-from dedupe.near import THRESHOLD, Signature, matches, needed, signature, similarity
+from dedupe.near import Signature, matches, signature, similarity
 
-NEEDED: Final = needed(THRESHOLD)
 _FLUSHED: Final = 1_000  # pairs after which the server is emptied: an index takes 10 kB at least
 
 
@@ -31,12 +30,6 @@ def signed(text: str) -> Signature:
     if found is None:
         raise ValueError("a text that is too short to compare")
     return found
-
-
-def called(one: Signature, other: Signature) -> bool:
-    """Whether the second of two pages would be called a near-duplicate of the first."""
-    bands = (np.frombuffer(each.bands, "<u4") for each in (one, other))
-    return bool(np.equal(*bands).any()) and matches(one.packed, other.packed) >= NEEDED
 
 
 def candidates(signatures: Sequence[Signature]) -> set[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""The true similarity of texts: the Jaccard similarity of their sets of shingles, exactly.
+"""The true similarity of texts: the Jaccard similarity of their sets of shingles, exactly. Pure.
 
 The judge shares no code and no tables with what it judges: it tells letters from separators, and
 scripts that are written without spaces from others, by Python's own Unicode data. Shingles stand as
@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import mmh3
 import numpy as np
-import scipy.sparse
 from numpy.typing import NDArray
 
 Shingles: TypeAlias = NDArray[np.int64]  # of one text: sorted, each once
@@ -70,17 +68,3 @@ def jaccard(one: Shingles, other: Shingles) -> float:
     shared = np.intersect1d(one, other, assume_unique=True).size
     either = one.size + other.size - shared
     return shared / either if either else 0.0
-
-
-def similar_pairs(texts: Sequence[Shingles], least: float) -> dict[tuple[int, int], float]:
-    """All pairs (i < j) that are similar to at least ``least`` (above 0), with their similarity."""
-    _, column = np.unique(np.concatenate(texts), return_inverse=True)
-    starts = np.cumsum([0, *(text.size for text in texts)])
-    has: Any = scipy.sparse.csr_array((np.ones(column.size, np.int32), column, starts))
-    shared = scipy.sparse.triu(has @ has.T, 1).tocoo()
-    sizes = np.diff(starts)
-    either = sizes[shared.row] + sizes[shared.col] - shared.data
-    alike = shared.data / either
-    kept = np.flatnonzero(alike >= least)
-    pairs = zip(shared.row[kept].tolist(), shared.col[kept].tolist(), strict=True)
-    return dict(zip(pairs, alike[kept].tolist(), strict=True))
