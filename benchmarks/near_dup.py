@@ -30,6 +30,7 @@ from benchmarks.near_costs import Cost
 from benchmarks.near_pages import LANGUAGES, download, pages
 from benchmarks.near_quality import Quality
 from benchmarks.near_report import markdown, record
+from frontier.embedded import die_with_parent
 
 CASES: Final = ("quality", "speed", "memory")
 CACHE: Final = Path(__file__).parent / ".cache"
@@ -82,7 +83,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _qualities(options: argparse.Namespace, cache: Path) -> Iterator[Quality]:
     judge = partial(near_quality.measure, cache=cache, wanted=options.pairs)
-    with ProcessPoolExecutor(options.processes, get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(options.processes, context, die_with_parent) as pool:
         yield from pool.map(judge, options.language)
 
 

@@ -90,7 +90,7 @@ def changed_pairs(pages: Sequence[str], wanted: int, least: int, rng: Rng) -> It
     Each text has at least ``least`` shingles, and no two of a pair have the same. A bin has fewer
     pairs where none of the pages can be brought there.
     """
-    cut = [pieces(page) for page in pages]
+    cut, known = [pieces(page) for page in pages], {page: shingles(page) for page in pages}
     others = [piece for page in cut for piece in page]
     left = Counter(dict.fromkeys(range(FIRST, BINS), wanted))
     for turn in range(wanted * len(left) * _TRIES):
@@ -100,7 +100,7 @@ def changed_pairs(pages: Sequence[str], wanted: int, least: int, rng: Rng) -> It
         aim = (rng.pick(short) + rng.below(100) / 100) * WIDTH
         way = WAYS[turn % len(WAYS)]
         one, other = way(rng, rng.pick(cut), aim, others)
-        sets = shingles(one), shingles(other)
+        sets = known[one] if one in known else shingles(one), shingles(other)
         similarity, size = jaccard(*sets), min(each.size for each in sets)
         if left[bin_of(similarity)] > 0 and size >= least and similarity < 1.0:
             left[bin_of(similarity)] -= 1

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import cache
 from typing import Final, TypeAlias
 
 import mmh3
 import numpy as np
 from numpy.typing import NDArray
 
-Shingles: TypeAlias = NDArray[np.int64]  # of one text: sorted, each once
+Shingles: TypeAlias = NDArray[np.uint64]  # of one text: sorted, each once
 
 SHINGLE: Final = 5  # tokens
+_WEIGHTS: Final = np.multiply.accumulate(np.full(SHINGLE, 0x9E3779B97F4A7C15, np.uint64))
 _TOKEN: Final = re.compile("s|w+")
 _SOLO: Final = (
     "CJK", "IDEOGRAPHIC", "HIRAGANA", "KATAKANA", "HALFWIDTH KATAKANA", "BOPOMOFO", "THAI", "LAO",
@@ -37,7 +39,17 @@ class _Kinds(dict[int, str]):
         return kind
 
 
+class _Spaced(dict[int, str]):
+    """For each code point: itself, spaces around it if it is a token of its own, or a space."""
+
+    def __missing__(self, code: int) -> str:
+        kind, char = _kinds[code], chr(code)
+        self[code] = f" {char} " if kind == "s" else char if kind == "w" else " "
+        return self[code]
+
+
 _kinds: Final = _Kinds()
+_spaced: Final = _Spaced()
 
 
 def pieces(text: str) -> list[str]:
@@ -52,15 +64,21 @@ def pieces(text: str) -> list[str]:
 
 def tokens(text: str) -> list[str]:
     """The tokens of a text, case folded."""
-    spans = (match.span() for match in _TOKEN.finditer(text.translate(_kinds)))
-    return [text[start:end].casefold() for start, end in spans]
+    return text.translate(_spaced).casefold().split()
 
 
 def shingles(text: str) -> Shingles:
     """The set of a text's runs of five tokens; empty below five tokens."""
     found = tokens(text)
-    runs = zip(*(found[i:] for i in range(SHINGLE)), strict=False)
-    return np.unique(np.array([mmh3.hash64("\n".join(run))[0] for run in runs], np.int64))
+    hashes = np.fromiter(map(_hash, found), np.uint64, len(found))
+    count = max(0, len(found) - SHINGLE + 1)
+    runs = sum(hashes[at : at + count] * _WEIGHTS[at] for at in range(SHINGLE))
+    return np.unique(runs)
+
+
+@cache
+def _hash(token: str) -> int:
+    return mmh3.hash64(token, signed=False)[0]
 
 
 def jaccard(one: Shingles, other: Shingles) -> float:
