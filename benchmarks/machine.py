@@ -14,6 +14,8 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,13 +105,42 @@ def install(packages: Sequence[str]) -> None:
         _checked(["systemctl", "--quiet", "disable", "nginx.service"])
 
 
+def unpacked(package: str, cache: Path) -> Path:
+    """A Debian package's files below ``cache``, downloaded and unpacked there unless they are.
+
+    Nothing is installed. Raises BenchmarkError.
+    """
+    place = cache / package
+    if not place.exists():
+        with tempfile.TemporaryDirectory(dir=cache) as directory:
+            _checked(["apt-get", "download", "-qq", package], Path(directory))
+            (archive,) = Path(directory).glob("*.deb")
+            _checked(["dpkg-deb", "-x", str(archive), f"{directory}/files"])
+            Path(directory, "files").rename(place)
+    return place
+
+
+def wheel(requirement: str, cache: Path) -> Path:
+    """A Python package's wheel in ``cache``, downloaded there unless it is: ``name==version``.
+
+    Nothing is installed. Raises BenchmarkError.
+    """
+    name, _, version = requirement.partition("==")
+    pattern = f"{name.replace('-', '_')}-{version}-*.whl"
+    if not list(cache.glob(pattern)):
+        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "-q"]
+        _checked([*pip, "--no-deps", "--only-binary=:all:", "--dest", str(cache), requirement])
+    return next(cache.glob(pattern))
+
+
 def _apt(*arguments: str) -> None:
     _checked(["apt-get", *arguments])
 
 
-def _checked(command: list[str]) -> None:
+def _checked(command: list[str], directory: Path | None = None) -> None:
     done = subprocess.run(
         command,
+        cwd=directory,
         env={**os.environ, **_APT},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

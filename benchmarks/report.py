@@ -92,11 +92,11 @@ class Result:
         verdict = "No faults: every difference is explained and every check holds."
         return "\n\n".join(
             [
-                _table(
+                table(
                     ("site", "wget2", "Comity", "both", "only wget2", "only Comity"), self._sets()
                 ),
-                _table(("only", "type", "why", "URLs", "example", "found on"), self._classes()),
-                _table(
+                table(("only", "type", "why", "URLs", "example", "found on"), self._classes()),
+                table(
                     (
                         "crawler",
                         "answers",
@@ -108,7 +108,7 @@ class Result:
                     ),
                     self._costs(),
                 ),
-                _table(("check", "found", "expected"), self._checks()),
+                table(("check", "found", "expected"), self._checks()),
                 "\n".join(["Faults:", "", *(f"- {f}" for f in faults)]) if faults else verdict,
             ]
         )
@@ -215,6 +215,7 @@ def _cost_record(cost: Cost) -> dict[str, float]:
     }
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
+def table(head: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table in Markdown."""
+    lines: list[Iterable[object]] = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
