@@ -2,10 +2,8 @@
 
 ``extract`` never raises and takes bounded time and memory whatever the bytes: input beyond
 ``MAX_CHARS``, links beyond ``MAX_LINKS`` and nesting that no honest page has are left out, and
-``limits`` says so. HTML is parsed by selectolax (lexbor) for links and meta data and by resiliparse
-for the main text. Measured on documentation pages of 31 KB: selectolax 0.35 ms + 0.13 for links,
-resiliparse 0.32 + 0.61 for text; links out of resiliparse's tree, in place of the second parse,
-take 0.45, so two parses it is.
+``limits`` says so. HTML is parsed by selectolax (lexbor) for links, meta data and main text. On
+documentation pages of 31 KB that takes 0.35 ms, and links 0.13; out of resiliparse's tree, 0.45.
 """
 
 from __future__ import annotations
@@ -15,12 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, cast
 
-from resiliparse.extract.html2text import extract_plain_text
-from resiliparse.parse.html import HTMLTree
 from resiliparse.parse.lang import detect_fast
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from crawler import content, signals
+from crawler.maintext import LARGEST, Mode, main_text
 from crawler.nesting import safe_length
 from crawler.relations import Refresh, canonical_link, refresh, refresh_header
 from crawler.signals import AGENT, Statement
@@ -30,7 +27,6 @@ MAX_CHARS: Final = 10_000_000  # of a page that are parsed
 MAX_LINKS: Final = 10_000  # different links of a page that are kept
 MAX_URL: Final = 8_192  # characters of a link; longer ones are no addresses
 MAX_TITLE: Final = 1_000  # characters
-MAIN_TEXT_CHARS: Final = 2_000_000  # larger pages are lists or data: plain text, no main content
 
 _WANTED: Final = (
     "a[href],area[href],iframe[src],frame[src],link[href],base[href],meta[content],title"
@@ -85,11 +81,13 @@ def extract(
     headers: Iterable[tuple[str, str]] = (),
     agent: str = AGENT,
     whole: bool = True,
+    mode: Mode = "fast",
 ) -> Extracted:
     """What a decoded payload holds. ``url``: where it came from; ``headers``: the answer's.
 
     ``content_type`` is the one among the headers unless given; ``agent`` is our product token.
-    Unless ``whole``, the payload is a beginning that tells its type and no more.
+    Unless ``whole``, the payload is a beginning that tells its type and no more. ``mode`` says what
+    text is taken of a page, see :mod:`crawler.maintext`.
     """
     pairs = tuple(headers)
     if content_type is None:
@@ -97,7 +95,7 @@ def extract(
     stated = list(signals.from_headers(pairs, agent))
     declared = content.declared_type(content_type)
     detected = content.sniff(payload, declared)
-    page = _Page(url, agent, stated)
+    page = _Page(url, agent, stated, mode)
     page.take_headers(pairs)
     if not whole:
         return page.done(declared, detected)
@@ -105,7 +103,7 @@ def extract(
         page.read(*_decode(page, payload, content_type))
     elif detected.startswith("text/") and declared in {"", detected, content.OCTETS}:
         text, page.charset = _decode(page, payload, content_type)
-        page.text = text
+        page.text = None if mode == "off" else text
         page.lang = _language(text, "")
     return page.done(declared, detected)
 
@@ -125,6 +123,7 @@ class _Page:
     url: str
     agent: str
     stated: list[Statement]
+    mode: Mode
     charset: str = ""
     title: str = ""
     text: str | None = None
@@ -154,8 +153,10 @@ class _Page:
             self._take(node)
         root = tree.root
         said = (root.attributes.get("lang") or "") if root is not None else ""
-        self.text = self._main_text(html)
-        self.lang = _language(self.text, said)
+        self.text = main_text(html, tree, self.mode)
+        if len(html) > LARGEST and self.mode in ("fast", "precise"):
+            self.limits.append("text-plain")
+        self.lang = _language(self.text or "", said)
 
     def done(self, declared: str, detected: str) -> Extracted:
         """The finished record."""
@@ -222,16 +223,6 @@ class _Page:
                 self.canonical = _absolute(target, self.base or self.url)
         elif "next" in rel or "prev" in rel:
             self._link(attributes.get("href"), " ".join(rel), "link")
-
-    def _main_text(self, html: str) -> str:
-        tree = HTMLTree.parse(html)
-        if len(html) <= MAIN_TEXT_CHARS:
-            text = extract_plain_text(tree, main_content=True)
-            if text.strip():
-                return text
-        else:
-            self.limits.append("text-plain")
-        return extract_plain_text(tree)
 
 
 def _href(raw: str | None) -> str:

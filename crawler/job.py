@@ -321,6 +321,12 @@ class JobSpec(BaseModel):
         "page is kept, no link followed, against their word), flag (all is, with a note) or ignore "
         "(without); for all signals, or for one, as noai=ignore.",
     )
+    text: Annotated[Literal["fast", "precise", "plain", "off"], Shown("--text", "MODE")] = Field(
+        default="fast",
+        description="What is kept as a page's text: its main part (fast), the same with a slower "
+        "look where that is in doubt (precise), all of it (plain), or none (off; then duplicates "
+        "are found by their bytes alone).",
+    )
     dedupe: Annotated[Literal["drop", "flag", "off"], Shown("--dedupe", "drop|flag|off")] = Field(
         default="flag",
         description="Pages that repeat an earlier one, exactly or nearly: record it (flag), also "

@@ -56,7 +56,7 @@ def item(job: JobContext, row: Row, record: Record | None) -> PageItem | None:
     exchange = Exchange(row["url"], "", 0.0, 0.0, 0.0, b"", status, "", given, payload, None)
     made = PageItem(Visit(job, url, request, request.kind), exchange)
     if record is not None and request.kind == "page":
-        page = extract(payload, url=exchange.url, headers=given, agent=job.product)
+        page = extract(payload, url=exchange.url, headers=given, agent=job.product, mode="off")
         made.found.extracted = page
         made.found.consent = judge(page.signals, job.signals, now=0.0)  # of links: no robots.txt
         if job.copies is not None:

@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "frontier": "Look into a frontier: what waits and why; check, move, rebuild it.",
     "block": "Keep the whole fleet away from hosts, URLs or addresses, at once.",
     "identity": "Make signing keys and what is published of them; check what sites see.",
+    "eval": "Measure the quality of main text and near-duplicates on fixed sets.",
     "config": "Show every setting and where its value came from.",
     "worker": "Join a fleet: serve every runnable job of a Redis.",
     "demo": "Crawl or serve the bundled web; no network needed.",

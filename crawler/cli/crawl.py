@@ -45,6 +45,7 @@ PANELS = {
         "contact",
         "headers",
         "signals",
+        "text",
         "dedupe",
         "dns_server",
         "allow_private_networks",

@@ -71,6 +71,7 @@ class ExtractPipeline(_Pipeline):
                 headers=exchange.headers,
                 agent=item.visit.job.product,
                 whole=not item.visit.empty,
+                mode=item.visit.job.spec.text,
             )
         return item
 
