@@ -5,7 +5,7 @@
 Pages are documentation of Debian packages, whose makers mark the main part: what is in it, less
 menus and anchors, is the truth. ``--labelled`` adds directories of pages ``NAME.html``, each with
 its main text in ``NAME.txt`` beside it, or in ``../txt``. Prints a table (Markdown): mean F1 of
-tokens, and CPU ms per page, each way's own parse of it included. Exit code 2: it cannot be run here.
+tokens, and CPU ms per page, each way's own parse of it included. Exit code 2: it cannot be run.
 """
 
 from __future__ import annotations
