@@ -160,3 +160,10 @@ async def test_lost_segments_are_remembered(frontier: Frontier) -> None:
     assert not await registry.was_lost("b")
     await registry.drop_segment("a")
     assert set(await registry.segments()) == {"b"}
+
+
+async def test_a_job_remembers_whose_spider_it_is(frontier: Frontier) -> None:
+    registry = frontier.registry
+    await registry.create_job("any", b"{}")
+    await registry.create_job("quotes", b"{}", spider="quotes")
+    assert {r.name: r.spider for r in await registry.jobs()} == {"any": "", "quotes": "quotes"}

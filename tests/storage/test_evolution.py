@@ -12,7 +12,7 @@ import pytest
 from deltalake import DeltaTable
 
 from storage import sealing, table
-from storage.blob import BlobStore
+from storage.blob import BlobStore, StorageError
 from storage.committer import Committer
 from storage.corpus import Corpus
 from storage.segment import Manifest, stage
@@ -123,3 +123,11 @@ def test_a_version_and_its_files(store: BlobStore, old: Manifest, tmp_path: Path
     assert pages.snapshot(before.version).files() == before.files()
     rows = [r for b in after.batches(["url"], None, 9, {new.files[0].path}) for r in b["url"]]
     assert len(rows) == 3
+
+
+def test_a_table_whose_columns_have_other_types_is_refused(store: BlobStore) -> None:
+    pages = PagesTable(store, LAYOUT.table)
+    narrow = pa.schema([f.with_type(pa.int32()) if f.name == "visit" else f for f in SCHEMA])
+    DeltaTable.create(pages.uri, narrow, storage_options=pages._options())
+    with pytest.raises(StorageError, match="of an earlier version: its column visit"):
+        pages.ensure()

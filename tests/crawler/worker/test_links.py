@@ -70,3 +70,12 @@ async def test_refused_links_wait_and_are_offered_again(frontier: Frontier) -> N
         await links.flush()
     stats = await frontier.stats("j")
     assert (stats.accepted, stats.seen) == (18, 0)
+
+
+async def test_visits_of_one_url_are_links_of_their_own(frontier: Frontier) -> None:
+    links = Links(frontier, "j", Limits())
+    url = parse("http://a.test/search")
+    for visit in (1, 1 << 40, (1 << 40) + 1, 1):
+        links.offer(url, CrawlRequest(url.url, visit=visit))
+    await links.flush()
+    assert (await frontier.stats("j")).accepted == 3

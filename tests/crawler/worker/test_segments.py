@@ -430,3 +430,37 @@ def _robots(name: str) -> dict[str, Any]:
         "kind": "robots",
         "fetch_time": time.time(),
     }
+
+
+async def test_a_segment_waits_for_the_rows_that_were_promised(
+    frontier: Frontier, job: str, tmp_path: Path
+) -> None:
+    worker, context = await start(frontier, tmp_path / "spool")
+    [lease] = (await _lease(worker)).leases
+    room = await worker.segments.reserve(context)
+    result = UrlResult(lease.urls[0].fp, "pending", room.segment)
+    await frontier.report(lease, [result], state=HostState(), wait=0, free=True)
+    drain = asyncio.create_task(worker.segments.drain())
+    await asyncio.wait([drain], timeout=0.3)
+    assert not drain.done()
+    assert not worker.segments.crowded(context.name)
+    row = {"url": SEED, "page_id": page_id(JOB, SEED, 1), "kind": "page", "fetch_time": time.time()}
+    room.fill(PageRecord(row, lease.urls[0].fp, lease.partition))
+    await drain
+    await worker.commits.run()
+    assert (await frontier.stats(JOB)).done == 1
+    with Corpus(context.spec.out) as corpus:
+        assert corpus.info().visits == 1
+
+
+async def test_a_job_that_stores_nothing_is_done_when_its_segment_is_sealed(
+    frontier: Frontier, job: str, tmp_path: Path
+) -> None:
+    worker, context = await start(frontier, tmp_path / "spool")
+    context.keeps = False
+    await fetch(worker, context)
+    await worker.segments.drain()
+    stats = await frontier.stats(JOB)
+    assert (stats.done, stats.pending) == (1, 0)
+    assert not await frontier.registry.segments()
+    assert not list((tmp_path / "spool").rglob("*.*"))
