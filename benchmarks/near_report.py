@@ -38,16 +38,13 @@ def _quality(qualities: Sequence[Quality]) -> Iterator[str]:
     yield table(("way", "pairs", *_FIGURES), _ways(qualities))
 
 
-def _bins(counts: Sequence[Counts]) -> Iterator[Sequence[str]]:
-    rows = [
-        ("below", range(FIRST)),
-        *((f"{n * WIDTH:.2f}", range(n, n + 1)) for n in range(FIRST, BINS)),
-    ]
-    for name, bins in rows:
-        yield (
-            name,
-            *(_share(each.recall(bins), sum(each.pairs[n] for n in bins)) for each in counts),
-        )
+def _bins(counts: Sequence[Counts]) -> Iterator[Iterable[str]]:
+    below = ("below", range(FIRST))
+    for name, bins in (below, *((f"{n * WIDTH:.2f}", range(n, n + 1)) for n in range(FIRST, BINS))):
+        pairs = [sum(each.pairs[number] for number in bins) for each in counts]
+        if any(pairs):
+            recalls = [each.recall(bins) for each in counts]
+            yield name, *map(_share, recalls, pairs)
 
 
 def _share(share: float | None, of: int) -> str:
