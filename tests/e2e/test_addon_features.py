@@ -45,6 +45,10 @@ class TrialSpider(scrapy.Spider):
         yield scrapy.Request(self.site + "/self", callback=self.found)
         yield scrapy.Request(self.site + "/canned", meta={"canned": True}, callback=self.found)
         yield scrapy.Request(self.site + "/inline", callback=self.inline)
+        yield scrapy.Request(
+            self.site + "/proxy", meta={"proxy": "http://127.0.0.1:1"}, callback=self.found,
+            errback=self.failed,
+        )
         for path in ("/gone", "/private/x"):
             yield scrapy.Request(self.site + path, callback=self.found, errback=self.failed)
         yield scrapy.Request(self.site + "/unpackable", meta={"it": object()})
@@ -185,8 +189,10 @@ def test_what_a_spider_may_rely_on(trial: Project, site: Site) -> None:
     assert found.pop("inline")[0]["body"] == "/borrowed "
     assert found.pop("denied")[0]["why"].startswith("robots-denied: ")
     told = {i["url"].removeprefix(site.url): i["kind"] for i in found.pop("errback")}
-    assert told == {"/gone": "HttpError", "/private/x": "IgnoreRequest"}
-    assert found.keys() == {"/cookies", "/late", "/aftere", "/afterx"}
+    assert told == {
+        "/gone": "HttpError", "/private/x": "IgnoreRequest", "/proxy": "NotSupported",
+    }  # fmt: skip
+    assert found.keys() == {"/cookies", "/late", "/aftere", "/afterx", "/aftery"}
     asked = {each.path: each for each in site.asked}
     assert asked["/cookies"].headers["cookie"] == "flavour=oat"
     assert "been=here" in asked["/self"].headers["cookie"]

@@ -20,6 +20,7 @@ from scrapy.exceptions import (
 from crawler.fetch.exchange import Exchange, FetchError, LeaseError
 from crawler.fetch.handler import GuardedHandler, response_of
 from crawler.worker.addon.scheduler import worker_of
+from crawler.worker.addon.visits import Unasked
 
 if TYPE_CHECKING:
     from scrapy import Request
@@ -75,8 +76,8 @@ class AddonHandler(GuardedHandler):
             answer = await self.fetch(request, visit.passes)
         except (FetchError, LeaseError) as error:
             answer = error
-        except Exception as error:
-            visit.answered(FetchError("internal-error", str(error)))
+        except Exception as error:  # a header that cannot be sent, a proxy: it would not get better
+            visit.answered(Unasked(str(error)))
             raise
         visit.answered(answer)
         await asyncio.wait([visit.decided])

@@ -89,6 +89,8 @@ class AddonScheduler(BaseScheduler):
 
     def enqueue_request(self, request: Request) -> bool:
         """Take a leased request that is due now; offer any other to the fleet."""
+        if self.problem:
+            return False
         if request in self.worker.out:
             self._ready.append(request)
             return True

@@ -145,9 +145,8 @@ class AddonWorker(Worker):
         self, handle: Callable[..., Any], visit: AddonVisit, result: Any, request: Request
     ) -> None:
         """Let the engine, and so the project, have an answer; then its row may be written."""
-        if not visit.answer.done():
-            visit.answered(Unasked("the project's middlewares did not ask"))
-        elif not visit.wanted:
+        visit.answered(Unasked("the project's middlewares did not ask"))
+        if not isinstance(visit.answer.result(), Unasked) and not visit.wanted:
             return
         visit.moved = isinstance(result, Request)
         try:
@@ -222,6 +221,7 @@ class AddonWorker(Worker):
             row = rows.unanswered(
                 job, visit.request, visit.reason, visit.robots_rule, visit.attempts
             )
+            row["reason"] = visit.reason or None  # a middleware had the answer
         else:
             row = rows.answered(job, visit, exchange, visit.found, visit.reason)
             raw = rows.raw_exchange(visit, exchange, visit.found) if job.keeps else None
