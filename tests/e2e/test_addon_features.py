@@ -359,3 +359,54 @@ def test_large_answers_in_slow_callbacks_hold_nobody_up(trial: Project) -> None:
         worker = trial.run("large", "-a", f"site={site.url}", out="out")
         assert ended(worker) == 0, trial.log("out")
     assert [item["size"] for item in trial.items("out")] == [6_000_000] * 3
+
+
+FILES = """
+import scrapy
+from scrapy.linkextractors import LinkExtractor
+from scrapy.spiders import CrawlSpider, Rule
+
+
+class FilesSpider(CrawlSpider):
+    name = "files"
+    rules = [Rule(LinkExtractor(allow=r"/\\d+$"), callback="page", follow=True)]
+
+    async def start(self):
+        yield scrapy.Request(self.site + "/0")
+
+    def page(self, response):
+        name = response.url.removeprefix(self.site)
+        yield {"url": name, "file_urls": [self.site + "/file" + name]}
+"""
+
+
+def test_crawl_spiders_and_media_pipelines_on_workers_that_come_and_go(
+    trial: Project, redis_port: int
+) -> None:
+    def linked(path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if path == "/robots.txt":
+            return 404, {}, b""
+        if path.startswith("/file/"):
+            return 200, {"Content-Type": "application/octet-stream"}, path.encode()
+        at = int(path[1:])
+        links = "".join(f"<a href=/{n}>x</a>" for n in range(at + 1, min(at + 4, 13)))
+        return 200, {"Content-Type": "text/html"}, links.encode()
+
+    trial.add("spiders/files.py", FILES)
+    trial.settings(
+        ITEM_PIPELINES={"scrapy.pipelines.files.FilesPipeline": 1}, FILES_STORE="files",
+        COMITY_LEASE_TTL=10, COMITY_TOTAL_TIMEOUT=4,
+    )  # fmt: skip
+    with serving(ADDRESS, linked) as site:
+        crawl = ["files", "-a", f"site={site.url}"]
+        first = trial.run(*crawl, out="first")
+        wait_for(lambda: "/file/1" in site.paths(), first)
+        os.killpg(first.pid, signal.SIGINT)  # it finishes what it has begun, and leaves
+        assert ended(first) == 0, trial.log("first")
+        second = trial.run(*crawl, out="second")
+        assert ended(second) == 0, trial.log("second")
+    items = trial.items("first", "second")
+    assert sorted(item["url"] for item in items) == sorted(f"/{n}" for n in range(1, 13))
+    assert all(len(item["files"]) == 1 for item in items)
+    pages = [path for path in site.paths() if path != "/robots.txt"]
+    assert len(pages) == len(set(pages)) == 25

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from enum import Enum
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -101,9 +102,9 @@ _READ: Final[dict[str, Callable[[Any], Any]]] = {
 
 def _told(value: Any, where: str) -> Any:
     """A value as JSON has it."""
-    kind = type(value)
+    kind: Any = _base(value)
     if kind in _PLAIN:
-        return value
+        return value if kind is type(value) else kind(value)
     if kind in _SPECIAL:
         name, spell = _SPECIAL[kind]
         return {"$": [name, spell(value)]}
@@ -119,10 +120,18 @@ def _told(value: Any, where: str) -> Any:
     raise Unpackable(f"{where} is a {kind.__module__}.{kind.__qualname__}, which cannot travel")
 
 
+def _base(value: Any) -> type:
+    """The type that a value travels as: selectors make texts of types of their own."""
+    kind = type(value)
+    if kind in _PLAIN or kind in _SPECIAL or isinstance(value, Enum):
+        return kind
+    return next((base for base in (str, bytes, float, int) if isinstance(value, base)), kind)
+
+
 def _mapping(value: Mapping[Any, Any], where: str) -> Any:
     pairs = [(k, _told(v, f"{where}[{k!r}]")) for k, v in value.items()]
-    if all(type(k) is str for k, _ in pairs) and "$" not in value:
-        return dict(pairs)
+    if all(_base(k) is str for k, _ in pairs) and "$" not in value:
+        return {str(k): v for k, v in pairs}
     return {"$": ["dict", [[_told(k, f"a key of {where}"), v] for k, v in pairs]]}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import scrapy
 from hypothesis import given
 from hypothesis import strategies as st
 from scrapy.http import JsonRequest
+from scrapy.linkextractors import LinkExtractor
 
 from crawler.worker.addon.luggage import Unpackable, pack, unpack, variant
 from frontier.entry import MAX_EXTRA
@@ -95,6 +97,18 @@ def test_what_the_engine_wrote_stays_here() -> None:
     assert through(scrapy.Request(URL, meta=meta)).meta == {"depth": 2}
 
 
+def test_texts_of_selectors_and_links_travel_as_text() -> None:
+    page = scrapy.http.HtmlResponse(URL, body=b"<a href=/2>two</a>")
+    [link] = LinkExtractor().extract_links(page)
+    back = through(scrapy.Request(URL, meta={"link_text": link.text, link.text: 1}))
+    assert back.meta == {"link_text": "two", "two": 1}
+    assert type(back.meta["link_text"]) is str
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
 def endless() -> dict[str, Any]:
     loop: dict[str, Any] = {}
     loop["loop"] = loop
@@ -108,6 +122,7 @@ def endless() -> dict[str, Any]:
         (scrapy.Request(URL, errback=print), "must be methods of the spider"),
         (scrapy.Request(URL, meta={"a": [{"b": object()}]}), r"meta\['a'\]\[0\]\['b'\] is a"),
         (scrapy.Request(URL, cb_kwargs={"f": print}), r"cb_kwargs\['f'\] is a"),
+        (scrapy.Request(URL, meta={"c": Colour.RED}), r"meta\['c'\] is a"),
         (scrapy.Request(URL, meta=endless()), "contains itself"),
         (scrapy.Request(URL, body=bytes(MAX_EXTRA)), "are the most"),
     ],
