@@ -321,6 +321,8 @@ def test_start_is_taken_over_from_a_dead_worker_and_asks_nothing_twice(
     two = trial.run("start", "-a", f"site={site.url}", "-a", "who=two", out="two")
     assert ended(two) == 0, trial.log("two")
     assert [path for path in site.paths() if path != "/robots.txt"] == ["/0", "/1", "/2", "/last"]
+    urls = [item["url"].rpartition("/")[2] for item in trial.items("one", "two")]
+    assert urls == ["0", "1", "2", "last"]  # what was done is in the killed one's feed
 
 
 def pending(port: int) -> bool:

@@ -20,7 +20,7 @@ from crawler.worker.addon.worker import AddonWorker
 from crawler.worker.jobs import Jobs, make_context
 from frontier.client import Frontier
 from frontier.model import FrontierError
-from frontier.registry import JobRecord
+from frontier.registry import ENDED, JobRecord
 from storage.blob import open_store, probe
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ async def _record(frontier: Frontier, plan: Plan, spider: str) -> None:
             )
             return
         _check(record, spider)
-        if record.state in ("paused", "failed"):
+        if record.state in ENDED:  # not for want of requests: see _check
             await registry.renew_job(plan.job, stored, b"[]", credit=plan.spec.max_pages)
         elif JobSpec.model_validate_json((await registry.job_spec(plan.job))[0]) != plan.spec:
             raise UsageError(
@@ -138,7 +138,7 @@ def _check(record: JobRecord, spider: str) -> None:
     if record.spider != spider:
         whose = f"the spider {record.spider}" if record.spider else "comity crawl"
         raise UsageError(f"job {record.name} is that of {whose}: set COMITY_JOB to another name")
-    if record.state == "completed":
+    if record.state == "completed" and not record.reason:
         raise UsageError(
             f"job {record.name} is completed: for another crawl, set COMITY_JOB to another name"
         )

@@ -113,6 +113,10 @@ def _told(value: Any, where: str) -> Any:
     if kind in (tuple, set, frozenset):
         return {"$": [kind.__name__, [_told(each, where) for each in value]]}
     if ItemAdapter.is_item(value) and kind is not dict:
+        if "." in kind.__qualname__:
+            raise Unpackable(
+                f"{where} is a {kind.__qualname__}, a class that is not a module's own"
+            )
         fields = {k: _told(v, f"{where}.{k}") for k, v in ItemAdapter(value).items()}
         return {"$": ["item", [f"{kind.__module__}.{kind.__qualname__}", fields]]}
     if isinstance(value, Mapping):

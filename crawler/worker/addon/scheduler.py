@@ -89,7 +89,7 @@ class AddonScheduler(BaseScheduler):
 
     def enqueue_request(self, request: Request) -> bool:
         """Take a leased request that is due now; offer any other to the fleet."""
-        if self.problem:
+        if self.problem or not hasattr(self, "worker"):  # scrapy shell opens no scheduler
             return False
         if request in self.worker.out:
             self._ready.append(request)

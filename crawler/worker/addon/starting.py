@@ -58,7 +58,7 @@ class StartMiddleware:
         keeping = asyncio.create_task(self._keep(worker))
         count = 0
         try:
-            async for each in start:
+            async for each in self._told(worker, start):
                 if isinstance(each, Request):
                     count += 1
                     scheduler.started[each] = f"start {count}"
@@ -69,6 +69,18 @@ class StartMiddleware:
                 await asyncio.sleep(LOOK)
         finally:
             keeping.cancel()
+
+    async def _told(self, worker: AddonWorker, start: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """start() to its end, or to its error: what it had put out by then is crawled, as ever."""
+        try:
+            async for each in start:
+                yield each
+        except CloseSpider:
+            raise
+        except Exception as error:
+            worker.log.exception("start() failed: the job has what it had put out by then")
+            self._crawler.stats.inc_value("spider_exceptions/count")
+            self._crawler.stats.inc_value(f"spider_exceptions/{type(error).__name__}")
 
     async def _acknowledged(self, worker: AddonWorker) -> bool:
         """Whether the frontier has all that was offered, and knows that this was all."""
@@ -113,4 +125,20 @@ class StartMiddleware:
         except FrontierError as error:
             worker.trouble(error)
             return False
+        if record is not None and record.state in ENDED and record.reason:
+            left = await self._left(worker)
+            worker.log.warning(
+                "job %s ended (%s) with %d requests left: another scrapy crawl goes on with them",
+                record.name,
+                record.reason,
+                left,
+            )
         return record is None or record.state in ENDED
+
+    async def _left(self, worker: AddonWorker) -> int:
+        try:
+            stats = await worker.frontier.stats(worker.job, hosts=False)
+        except FrontierError as error:
+            worker.trouble(error)
+            return 0
+        return stats.accepted - stats.finished

@@ -8,12 +8,15 @@ is :meth:`AddonWorker.attach`.
 from __future__ import annotations
 
 import asyncio
+import os
+from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from scrapy import Request, Spider
 from scrapy.exceptions import IgnoreRequest
+from scrapy.extensions.feedexport import FeedExporter
 from scrapy.utils.defer import deferred_from_coro, maybe_deferred_to_future
 from twisted.python.failure import Failure
 
@@ -38,6 +41,7 @@ from crawler.worker.spider import PageItem
 from crawler.worker.visit import Answer, Visit, kept
 from frontier.client import Frontier
 from frontier.model import REASONS, FrontierError, Lease, UrlResult
+from frontier.policy import TABLE
 from storage.blob import StorageError
 from storage.segment import PageRecord
 
@@ -129,7 +133,12 @@ class AddonWorker(Worker):
             return
         visit.passes = hold.passes(visit.kind)
         self.out[request] = visit
-        self.engine.crawl(request)
+        # Not by engine.crawl: its signal was sent when the request was offered, and may refuse it.
+        scheduler, slot = self.engine.scheduler, self.engine._slot
+        assert scheduler is not None  # noqa: S101 - while it runs
+        assert slot is not None  # noqa: S101
+        scheduler.enqueue_request(request)
+        slot.nextcall.schedule()
 
     # -- answers
 
@@ -168,8 +177,7 @@ class AddonWorker(Worker):
         try:
             request = unpack(visit.request.url, visit.request.extra, self.project)
             if request.errback is not None:
-                refused = IgnoreRequest(f"{visit.reason}: {REASONS[visit.reason]}")
-                failure = Failure(refused)  # type: ignore[no-untyped-call]
+                failure = Failure(_why(visit.reason))  # type: ignore[no-untyped-call]
                 scrape = self.engine.scraper.enqueue_scrape
                 await self._in_its_name(visit, scrape, failure, request)
         except Unpackable as error:
@@ -228,6 +236,14 @@ class AddonWorker(Worker):
         partition = self.frontier.place(visit.url)[0]
         return PageRecord(row, visit.fp, partition, raw, visit.found.outlinks)
 
+    async def flush_turns(self, job: JobContext) -> None:
+        """Before a segment says what is done: the items of that are in the feeds, on the disk."""
+        for extension in self.project.crawler.extensions.middlewares:
+            if isinstance(extension, FeedExporter):
+                for slot in extension.slots:
+                    await asyncio.to_thread(_flush, slot.file)
+        await super().flush_turns(job)
+
     # -- robots.txt and the like
 
     async def _ask_aside(self, visit: Visit, hold: Hold) -> None:
@@ -277,3 +293,22 @@ class AddonWorker(Worker):
         for request in unbegun:
             if visit := self.out.pop(request, None):
                 visit.answered(LeaseError("the spider is closing"))
+
+
+def _why(reason: str) -> Exception:
+    """What an errback is told of a request that was not made."""
+    from crawler.worker.addon.handler import told
+
+    if reason in TABLE and TABLE[reason].contact:  # its host was asked for robots.txt, in vain
+        cause = FetchError(reason, REASONS[reason])
+        error = told(cause)
+        error.__cause__ = cause
+        return error
+    return IgnoreRequest(f"{reason}: {REASONS[reason]}")
+
+
+def _flush(file: Any) -> None:
+    """A feed's file onto the disk; one that is none, or has ended, has nothing to flush."""
+    with suppress(AttributeError, ValueError, OSError):
+        file.flush()
+        os.fsync(file.fileno())

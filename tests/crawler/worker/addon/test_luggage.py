@@ -105,6 +105,11 @@ def test_texts_of_selectors_and_links_travel_as_text() -> None:
     assert type(back.meta["link_text"]) is str
 
 
+class Outer:
+    class Inner(scrapy.Item):
+        x = scrapy.Field()
+
+
 class Colour(StrEnum):
     RED = "red"
 
@@ -122,6 +127,7 @@ def endless() -> dict[str, Any]:
         (scrapy.Request(URL, errback=print), "must be methods of the spider"),
         (scrapy.Request(URL, meta={"a": [{"b": object()}]}), r"meta\['a'\]\[0\]\['b'\] is a"),
         (scrapy.Request(URL, cb_kwargs={"f": print}), r"cb_kwargs\['f'\] is a"),
+        (scrapy.Request(URL, meta={"it": Outer.Inner(x=1)}), r"meta\['it'\] is a"),
         (scrapy.Request(URL, meta={"c": Colour.RED}), r"meta\['c'\] is a"),
         (scrapy.Request(URL, meta=endless()), "contains itself"),
         (scrapy.Request(URL, body=bytes(MAX_EXTRA)), "are the most"),
