@@ -27,7 +27,7 @@ from dedupe.spread import Spread
 
 __all__ = ["DedupeError", "DedupeFull", "DedupeIndex", "DedupeVerdict", "Document", "ScriptClient"]
 
-BATCH: Final = 32  # documents per script call: some 2 ms of the server's time
+BATCH: Final = 32  # documents per script call: some 5 ms of the server's time
 _NO_ROOM: Final = b"s"  # a verdict that the second level must give
 _KINDS: Final = {"k": "", "r": "", "e": "exact", "t": "same-text", "n": "near"}
 

@@ -20,7 +20,7 @@ local function matches(a, b)
 end
 
 local function nearest(me, bands)
-  local best, most, own, looked = nil, need - 1, false, {}
+  local best, most, own, looked, held = nil, need - 1, false, {}, {}
   for _, band in ipairs(bands) do
     local value, left = get(band), {}
     for doc in string.gmatch(value or "", "%d+") do
@@ -37,17 +37,19 @@ local function nearest(me, bands)
     end
     local kept = table.concat(left, ",")
     if value and kept == "" then drop(band) elseif value and kept ~= value then put(band, kept) end
+    held[band] = kept ~= "" and kept or nil
   end
-  return best, most, own
+  return best, most, own, held
 end
 
-local function add(me, bands)
+-- bands: none of a copy; held: what the bands' entries are, as nearest has left them.
+local function add(me, bands, held)
   docs = docs + 1
   write(me, docs, bands and "k" or "d", segment)
   put("p" .. me.payload, docs)
   if not bands then return end
   if me.text ~= NONE and not get("t" .. me.text) then put("t" .. me.text, docs) end
-  for _, band in ipairs(bands) do extend(band, get(band), docs) end
+  for _, band in ipairs(bands) do extend(band, held[band], docs) end
 end
 
 local function look(me, bands)
@@ -56,12 +58,13 @@ local function look(me, bands)
   if copy and not again then
     return string.sub(copy, 17, 24) == me.url and "r" or "e", copy, 256
   end
-  local text, kind, found, count, own = me.text ~= NONE and alive("t" .. me.text), "k", nil, 0, nil
+  local text, kind, found, count = me.text ~= NONE and alive("t" .. me.text), "k", nil, 0
+  local own, held
   local other = text and string.sub(text, 1, 16) ~= me.id
   if other and string.sub(text, 17, 24) ~= me.url then
     kind, found, count = "t", text, 256
   elseif #bands > 0 then
-    found, count, own = nearest(me, bands)
+    found, count, own, held = nearest(me, bands)
     if found then kind = "n" end
   end
   if dropping and found and committed(found) == 1 then
@@ -69,7 +72,7 @@ local function look(me, bands)
   elseif again then
     write(me, doc, found and "d" or "k", segment)
   elseif most == 0 or docs < most then
-    add(me, kind == "k" and (own and {} or bands))
+    add(me, kind == "k" and (own and {} or bands), held)
   elseif kind == "k" then
     kind = "s"
   end
