@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import hiredis
 import redis.asyncio as aioredis
@@ -36,6 +36,8 @@ ASK_SECONDS: Final = 2.0  # for a node or a Sentinel to say who is master
 FRESH_SECONDS: Final = 2.0  # how old the number of a server's replicas may be
 HOLD_SECONDS: Final = 20.0  # after its last replica has gone, a server still waits for one
 SENTINEL_PORT: Final = 26379
+# urlsplit does not take several addresses: it refuses brackets that are not the first.
+_URL: Final = re.compile(r"([a-z+]+)://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#.*)?")
 
 Address = tuple[str, int]
 
@@ -58,23 +60,28 @@ def parse(url: str) -> Target:
     ``rediss+sentinel://``, where ``sentinel_username`` and ``sentinel_password`` in the query are
     for the Sentinels themselves. Raises ValueError.
     """
-    parts = urlsplit(url)
-    base = parts.scheme.removesuffix("+sentinel")
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        raise ValueError("write redis://HOST:PORT/0, rediss://... or unix:///path")
+    scheme, authority, path, query = parts.groups(default="")
+    base = scheme.removesuffix("+sentinel")
     if base not in ("redis", "rediss"):
         return Target((), dict(parse_url(url)))
-    auth, at, places = parts.netloc.rpartition("@")
-    path, service, port = parts.path, "", 6379
-    if base != parts.scheme:
+    auth, at, places = authority.rpartition("@")
+    service, port = "", 6379
+    if base != scheme:
         service, _, db = path.strip("/").partition("/")
         path, port = f"/{db}", SENTINEL_PORT
         if not service:
-            raise ValueError(f"a Sentinel URL ends with its service: {parts.scheme}://.../SERVICE")
+            raise ValueError(f"a Sentinel URL ends with its service: {scheme}://.../SERVICE")
+    if not path.removeprefix("/").isdecimal() and path.strip("/"):
+        raise ValueError(f"a database has a number, not the name {path[1:]!r}")
     hosts: list[Address] = []
     options: dict[str, Any] = {}
     for place in places.split(","):
-        if not place and "," in places:
-            raise ValueError("an address between commas is empty")
-        options = dict(parse_url(f"{base}://{auth}{at}{place}{path}?{parts.query}"))
+        if not place:
+            raise ValueError("an address is empty")
+        options = dict(parse_url(f"{base}://{auth}{at}{place}{path}?{query}"))
         hosts.append((options.pop("host", "localhost"), options.pop("port", port)))
     own = {name: options.pop(name) for name in list(options) if name.startswith("sentinel_")}
     if not service:

@@ -224,10 +224,30 @@ class TestSignatures:
         assert found.startswith("job.toml: 'signing_key' is a setting, not part of a job")
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "redis://h:6379/3?socket_timeout=5",
+        "rediss://u:p@a:7001,b,[::1]:7003/0",
+        "redis+sentinel://a,b:26380/crawl/3?sentinel_password=s",
+        "rediss+sentinel://u:p@[::1]:26380/crawl",
+        "unix:///run/redis.sock?db=1",
+    ],
+)
+def test_every_url_that_the_frontier_takes_is_taken(url: str) -> None:
+    assert resolve({"redis": url}, env={}).settings.redis == url
+
+
 class TestSecrets:
     @pytest.mark.parametrize(
         ("url", "masked"),
         [
+            (
+                "redis+sentinel://u:pw@a,b:26380/crawl?sentinel_password=x",
+                "redis+sentinel://u:***@a,b:26380/crawl?sentinel_password=***",
+            ),
+            ("rediss://a:7001,[::1]:7002/0", "rediss://a:7001,[::1]:7002/0"),
             ("redis://h:6379/0", "redis://h:6379/0"),
             ("redis://:secret@h", "redis://:***@h"),
             ("redis://u:se:cr@et@h/1", "redis://u:***@h/1"),

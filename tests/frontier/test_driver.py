@@ -74,6 +74,9 @@ def test_addresses_of_sentinels() -> None:
         ("redis://a:port", "Port could not be cast"),
         ("redis://127.0.0.1:1?socket_timeout=soon", "socket_timeout"),
         ("redis://127.0.0.1:1?colour=red", "colour"),
+        ("redis://", "empty"),
+        ("redis://a/crawl", "number"),
+        ("a:6379", "write redis://"),
         ("memcached://a", "schemes"),
     ],
 )
