@@ -66,13 +66,15 @@ class Facts:
     # Stored visits, oldest first: the table's columns, and duplicate_url
     rows: list[dict[str, Any]] = field(default_factory=list)
     unread: str = ""  # why stored rows could not be read
+    keeps: bool = True  # the job stores rows
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
     """What is to be said."""
 
-    code: str  # a reason code, or stored | leased | pending | queued | undiscovered | on-its-way
+    # A reason code, or stored | done | leased | pending | queued | undiscovered | on-its-way
+    code: str
     text: str  # a sentence or two
 
 
@@ -86,6 +88,10 @@ def conclude(facts: Facts) -> Conclusion:
         return Conclusion("opted-out", f"{REASONS['opted-out']}: {_entry(facts.block)}")
     if facts.refusal is not None:
         return Conclusion(facts.refusal, f"{REASONS[facts.refusal]}; links to it are not taken")
+    if facts.where.seen and not facts.keeps:
+        return Conclusion(
+            "done", "the job is done with it; it stores no pages, so no more is known"
+        )
     if facts.where.seen:
         text = "the job has seen it, and it is in no place and has no row"
         return Conclusion("on-its-way", f"{text}: it moved just now, or ask comity frontier check")
@@ -173,7 +179,7 @@ def _undiscovered(facts: Facts) -> Conclusion:
     text = "it belongs to the job, and no link that the job follows has led to it"
     if facts.max_depth is not None:
         text += f"; links deeper than {facts.max_depth} are left out as too-deep"
-    text += "; those that sites mark nofollow as signal-nofollow"
+    text += "; links that sites mark nofollow are left out as signal-nofollow"
     robots = facts.robots
     if robots is not None and not robots.allowed and not robots.unreachable:
         text += f"; robots.txt would forbid it ({_rule(robots)})"

@@ -17,7 +17,7 @@ from crawler.config import Settings
 from crawler.fetch.dns import Resolver
 from crawler.fetch.exchange import FetchError
 from crawler.fetch.guard import refusal
-from crawler.job import JobSpec
+from crawler.job import NOWHERE, JobSpec
 from crawler.ranges import Ranges, plain
 from crawler.spill import SpillObjects
 from crawler.traps import endless
@@ -38,9 +38,13 @@ async def explain(frontier: Frontier, record: JobRecord, url: Url, settings: Set
     """What is known of a URL in a job. Raises FrontierError; an unreadable store is one fact."""
     stored, region = await frontier.registry.job_spec(record.name)
     spec = JobSpec.model_validate_json(stored)
-    rows, unread = await _rows(record.name, spec, url)
+    keeps = spec.out != NOWHERE
+    rows, unread = await _rows(record.name, spec, url) if keeps else ([], "")
     visit = max([row["visit"] or 1 for row in rows if row["kind"] != "robots"], default=0)
-    where, unread = await _where(frontier, record.name, url, visit, spec, unread)
+    if keeps:
+        where, unread = await _where(frontier, record.name, url, visit, spec, unread)
+    else:
+        where = await whereabouts.find(frontier, record.name, url)
     depth = where.request.depth if where.request else rows[-1]["depth"] if rows else 0
     addresses, dns = await _addresses(url, settings)
     listed = BlockList(await blocks.load(frontier.driver))
@@ -62,6 +66,7 @@ async def explain(frontier: Frontier, record: JobRecord, url: Url, settings: Set
         ),
         rows=rows,
         unread=unread,
+        keeps=keeps,
     )
 
 

@@ -26,7 +26,7 @@ from crawler.mediatypes import DEFAULT, media_pattern
 from crawler.schema import Shown, UsageError, read_toml, unknown_key, validate
 from crawler.units import parse_duration, parse_size, spell_duration
 
-__all__ = ["Count", "Duration", "JobSpec", "Size", "UsageError", "load_job"]
+__all__ = ["NOWHERE", "Count", "Duration", "JobSpec", "Size", "UsageError", "load_job"]
 
 _EMAIL: Final = re.compile(r"[^\s@<>()]+@[^\s@<>()]+\.[^\s@<>().]+")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 5.6.2
@@ -58,6 +58,7 @@ _INSTEAD: Final = {
     "signature-input": "; the setting signing_key has every request signed",
     "user-agent": "; use user_agent",
 }
+NOWHERE: Final = "nowhere:"  # as ``out``: of a Scrapy project's job that stores no pages
 _MAX: Final = 10**12  # above any crawl; keeps numbers exact in Redis scripts
 
 

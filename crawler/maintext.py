@@ -25,6 +25,7 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.html import HTMLTree
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+_log: Final = logging.getLogger("comity.extract")
 Mode = Literal["fast", "precise", "plain", "off"]
 
 LARGEST: Final = 5_000_000  # characters; larger pages are lists or data: plain text
@@ -115,8 +116,9 @@ def _slowly(html: str) -> str:
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # what it cannot read is no error
     try:
         return trafilatura.extract(html, fast=True, include_comments=False) or ""
-    except Exception:
-        return ""  # a third opinion is not needed for a text
+    except Exception:  # of a library, on a page of somebody else's: there is a text without it
+        _log.warning("trafilatura failed on a page", exc_info=True)
+        return ""
 
 
 def token_f1(text: str, other: str) -> float:

@@ -83,6 +83,8 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "signal-noimageindex": "its site does not want the image indexed",
         "signal-nofollow": "a link that was not followed",
         # it was fetched, and its content not kept
+        # in a plugged-in Scrapy project
+        "middleware": "a middleware of its project had an answer, or would not ask its site",
         "duplicate": "it repeats a page that is stored, and the job drops copies",
         # host state, for URLs that wait
         "retry-after": "its host asked to be left alone for a time",

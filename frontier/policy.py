@@ -123,6 +123,7 @@ TABLE: Final[dict[str, Rule]] = {
     "signal-noimageindex": _NO_CONTACT,
     "signal-nofollow": _NO_CONTACT,
     "duplicate": _NO_CONTACT,
+    "middleware": _NO_CONTACT,
 }
 
 _NAMED_STATUS: Final = frozenset({401, 403, 404, 410, 429, 451, 503})

@@ -154,3 +154,9 @@ def test_what_is_stored_says_what_it_repeats() -> None:
     found = row(fetch_status=200, duplicate_of="abc", duplicate_kind="near")
     assert conclude(facts(rows=[found])).code == "stored"
     assert "near duplicate of abc" in conclude(facts(rows=[found])).text
+
+
+def test_what_a_job_without_rows_has_seen_is_done() -> None:
+    said = conclude(facts(where=Whereabouts(1, seen=True), keeps=False))
+    assert (said.code, "stores no pages" in said.text) == ("done", True)
+    assert conclude(facts(where=Whereabouts(1, seen=True))).code == "on-its-way"

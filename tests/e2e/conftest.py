@@ -11,12 +11,15 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from crawler.demo.log import Entry, read
 from crawler.demo.process import Serving, serving
+
+if TYPE_CHECKING:
+    from .projects import Project
 
 DELAY = 0.05  # seconds; what these crawls ask for, and what the judge holds them to
 
@@ -119,3 +122,28 @@ def spawn() -> Iterator[Any]:
             continue
         finally:
             process.communicate()
+
+
+@pytest.fixture
+def redis_port(tmp_path: Path) -> Iterator[int]:
+    """A Redis over TCP, the test's own."""
+    from .bad_servers import redis_server
+
+    with redis_server(tmp_path) as port:
+        yield port
+
+
+@pytest.fixture
+def trial(tmp_path: Path, redis_port: int) -> Iterator[Project]:
+    """A Scrapy project with the addon, its crawls in that Redis."""
+    from .projects import project
+
+    with project(tmp_path) as made:
+        made.settings(
+            COMITY_REDIS_URL=f"redis://127.0.0.1:{redis_port}/0",
+            COMITY_CONTACT="ops@example.org",
+            COMITY_ALLOW_PRIVATE_NETWORKS=True,
+            COMITY_DELAY=0.05,
+            COMITY_MAX_WAIT="5s",
+        )
+        yield made

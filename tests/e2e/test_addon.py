@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from crawler.demo.judge import judge
 from storage.corpus import Corpus
 
-from .bad_servers import joined, redis_server
+from .bad_servers import joined
 from .conftest import DELAY, Web
-from .projects import Project, ended, project
+from .projects import Project, ended
 from .test_crawl import wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -42,24 +40,6 @@ class QuotesSpider(scrapy.Spider):
         for link in LinkExtractor().extract_links(response):
             yield response.follow(link, callback=self.parse)
 """
-
-
-@pytest.fixture
-def redis_port(tmp_path: Path) -> Iterator[int]:
-    with redis_server(tmp_path) as port:
-        yield port
-
-
-@pytest.fixture
-def trial(tmp_path: Path, redis_port: int) -> Iterator[Project]:
-    with project(tmp_path) as made:
-        made.settings(
-            COMITY_REDIS_URL=f"redis://127.0.0.1:{redis_port}/0",
-            COMITY_CONTACT="ops@example.org",
-            COMITY_ALLOW_PRIVATE_NETWORKS=True,
-            COMITY_MAX_WAIT="5s",
-        )
-        yield made
 
 
 @pytest.mark.parametrize("stored", [True, False])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .bad_servers import redis_server
-from .projects import Project, ended, project, serving
+from .projects import Project, ended, serving
 
 pytestmark = pytest.mark.timeout(300)
 ADDRESS = "127.9.8.3"
@@ -49,19 +46,6 @@ class EndsSpider(scrapy.Spider):
 """
 
 
-@pytest.fixture
-def trial(tmp_path: Path) -> Iterator[Project]:
-    with redis_server(tmp_path) as port, project(tmp_path) as made:
-        made.settings(
-            COMITY_REDIS_URL=f"redis://127.0.0.1:{port}/0",
-            COMITY_ALLOW_PRIVATE_NETWORKS=True,
-            COMITY_CONTACT="ops@example.org",
-            COMITY_DELAY=0.05,
-            COMITY_MAX_WAIT="3s",
-        )
-        yield made
-
-
 def page(path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
     return (404, {}, b"") if path == "/robots.txt" else (200, {"Content-Type": "text/html"}, b"x")
 
@@ -79,6 +63,7 @@ def test_a_start_that_fails_and_a_handler_that_refuses(trial: Project) -> None:
 
 def test_what_has_to_wait_too_long_is_left_for_another_run(trial: Project) -> None:
     trial.add("spiders/ends.py", SPIDER.replace("self.scheduled > 3", "False"))
+    trial.settings(COMITY_MAX_WAIT="3s")
     with serving(ADDRESS, page) as site:
         crawl = ["ends", "-a", f"site={site.url}"]
         assert ended(trial.run(*crawl, out="first"), 60) == 0

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
 from frontier import keys
+from storage.corpus import Corpus
 
-from .bad_servers import joined, redis_server
-from .projects import Project, Site, ended, project, serving
+from .bad_servers import joined
+from .conftest import comity
+from .projects import Project, Site, ended, serving
 from .test_crawl import wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -124,25 +126,6 @@ def answer(path: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
 
 
 @pytest.fixture
-def redis_port(tmp_path: Path) -> Iterator[int]:
-    with redis_server(tmp_path) as port:
-        yield port
-
-
-@pytest.fixture
-def trial(tmp_path: Path, redis_port: int) -> Iterator[Project]:
-    with project(tmp_path) as made:
-        made.settings(
-            COMITY_REDIS_URL=f"redis://127.0.0.1:{redis_port}/0",
-            COMITY_ALLOW_PRIVATE_NETWORKS=True,
-            COMITY_CONTACT="ops@example.org",
-            COMITY_DELAY=0.05,
-            COMITY_MAX_WAIT="5s",
-        )
-        yield made
-
-
-@pytest.fixture
 def site() -> Iterator[Site]:
     visits: list[str] = []
 
@@ -207,6 +190,25 @@ def test_what_a_spider_may_rely_on(trial: Project, site: Site) -> None:
     assert f"<GET {site.url}/unpackable> was not taken by the fleet: meta['it'] is a" in log
     assert f"<GET {site.url}/lambda> was not taken by the fleet: Function" in log
     assert "'comity/not_taken': 2" in log
+
+
+def test_explain_of_a_job_that_stores_nothing_and_of_one_that_does(
+    trial: Project, site: Site, redis_port: int
+) -> None:
+    crawled(trial, site)
+    where = ["--redis", f"redis://127.0.0.1:{redis_port}/0", "--name", "trial", "--json"]
+    said = json.loads(comity("explain", f"{site.url}/target", *where).stdout)
+    assert said["default/trial"]["code"] == "done", said
+    out = str(trial.root / "out")
+    trial.settings(COMITY_OUT=out, COMITY_JOB="kept")
+    crawled(trial, site)
+    with Corpus(out, job="kept") as corpus:
+        rows = [r for b in corpus.pages(("url", "reason")) for r in b.to_pylist()]
+    ends = {r["url"].removeprefix(site.url): r["reason"] for r in rows}
+    assert ends["/canned"] == ends["/proxy"] == "middleware"
+    assert ends["/private/x"] == "robots-denied"
+    assert ends["/gone"] == "http-410"
+    assert ends["/target"] is None
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def stored(out: Path, job: str) -> set[str]:
     return {row["url"] for row in rows if row["fetch_status"] == 200}
 
 
-def test_two_jobs_four_workers_one_killed_and_every_clock_is_kept(
+def test_two_jobs_four_workers_two_killed_and_every_clock_is_kept(
     tmp_path: Path, spawn: Any
 ) -> None:
     log, out = tmp_path / "requests.jsonl", tmp_path / "out"
@@ -50,8 +50,9 @@ def test_two_jobs_four_workers_one_killed_and_every_clock_is_kept(
             for job in JOBS
         ]
         pages = HOSTS * (PAGES + 1) + 1
-        wait_for(lambda: len(read(log)) > pages * 2 // 3, crawls[0])
-        os.killpg(fleet[0].pid, signal.SIGKILL)
+        for worker, part in zip(fleet, (1 / 3, 2 / 3), strict=False):
+            wait_for(lambda part=part: len(read(log)) > pages * part, crawls[0])
+            os.killpg(worker.pid, signal.SIGKILL)
         for crawl in crawls:
             stdout, stderr = crawl.communicate(timeout=300)
             assert crawl.returncode == 0, stderr

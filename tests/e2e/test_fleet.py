@@ -16,17 +16,11 @@ from crawler.demo.judge import judge
 from storage.corpus import Corpus
 from tests.servers import S3Server, s3_server
 
-from .bad_servers import joined, redis_server
+from .bad_servers import joined
 from .conftest import DELAY, LEASE, SHORT, Web
 from .test_crawl import told, wait_for
 
 pytestmark = pytest.mark.timeout(600)
-
-
-@pytest.fixture
-def redis_port(tmp_path: Path) -> Iterator[int]:
-    with redis_server(tmp_path) as port:
-        yield port
 
 
 @pytest.fixture

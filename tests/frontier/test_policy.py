@@ -81,6 +81,7 @@ ACTIONS = [
     *((reason, "drop", False) for reason in ("dns-nxdomain", "too-large", "bomb", "bad-encoding")),
     ("opted-out", "drop", False),
     *((reason, "drop", False) for reason in ("trap-depth", "trap-repeats", "duplicate")),
+    ("middleware", "drop", False),
     *((reason, "drop", False) for reason in ("header-flood", "content-type")),
     *((reason, "drop", False) for reason in sorted(REASONS) if reason.startswith("signal-")),
     ("protocol-error", "retry drop drop drop", False),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,7 +19,6 @@ from typing import Any, Final
 
 from itemadapter import ItemAdapter
 from scrapy import Request, Spider
-from scrapy.utils.misc import load_object
 from scrapy.utils.request import request_from_dict
 
 from frontier.entry import MAX_EXTRA
@@ -59,8 +59,7 @@ def unpack(url: str, extra: str, spider: Spider) -> Request:
     """
     try:
         parts = json.loads(extra, object_hook=_untold) if extra else {}
-        kind = load_object(parts["_class"]) if "_class" in parts else Request
-        if not issubclass(kind, Request):
+        if "_class" in parts and not issubclass(_named(parts["_class"]), Request):
             raise TypeError(f"{parts['_class']} is not a request")
         return request_from_dict({**parts, "url": url}, spider=spider)
     except (ValueError, TypeError, KeyError, AttributeError, ImportError) as error:
@@ -147,7 +146,16 @@ def _untold(value: dict[str, Any]) -> Any:
 
 
 def _item(name: str, fields: dict[str, Any]) -> Any:
-    kind = load_object(name)
+    kind = _named(name)
     if not ItemAdapter.is_item_class(kind):
         raise ValueError(f"{name} is not an item")
     return kind(**fields)
+
+
+def _named(name: str) -> type:
+    """The class of a name, of a module that the project has loaded: nothing is imported for it."""
+    module, _, own = name.rpartition(".")
+    kind = getattr(sys.modules.get(module), own, None)
+    if not isinstance(kind, type):
+        raise TypeError(f"{name} is no class that is loaded here")
+    return kind

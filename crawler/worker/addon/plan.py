@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from scrapy.settings import SETTINGS_PRIORITIES
 
 from crawler.config import ENV_PREFIX, FETCH_LIMITS, FIELDS, Settings, from_text
-from crawler.job import JobSpec
+from crawler.job import NOWHERE, JobSpec
 from crawler.schema import UsageError, unknown_key, validate
 from crawler.worker.settings import NO_LIMIT
 
@@ -30,7 +30,6 @@ _SPIDERS: Final = frozenset(
 )
 _OWN: Final = ("COMITY_REDIS_URL", "COMITY_JOB")
 _KNOWN: Final = (*_OWN, *(ENV_PREFIX + k.upper() for k in FIELDS if k not in _SPIDERS))
-NOWHERE: Final = "nowhere:"  # stands for the place of a job that stores nothing
 _HERE: Final = "crawler.worker.addon"
 _POLITE: Final = "the host's delay, over the whole fleet, takes its place"
 _LEASES: Final = "leases are what bounds requests under way"

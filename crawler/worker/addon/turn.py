@@ -42,6 +42,7 @@ class AddonTurn(Turn):
         visit.usage = rules.usage_for(self.job.product)
         answer = await self.hold.contact(visit)
         if isinstance(answer, Unasked):
+            visit.reason = "middleware"
             self._hand_over(leased, visit)
             return True
         if isinstance(answer, LeaseError):

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 # The request whose callback, or middleware, is at work.
 SOURCE: ContextVar[AddonVisit | None] = ContextVar("source", default=None)
+FAILED: Final = frozenset({"dns-nxdomain", "dns-servfail", "dns-timeout"})  # without a contact
 AGAIN: Final = 0.5  # seconds between tries to write a row
 
 
@@ -229,7 +230,6 @@ class AddonWorker(Worker):
             row = rows.unanswered(
                 job, visit.request, visit.reason, visit.robots_rule, visit.attempts
             )
-            row["reason"] = visit.reason or None  # a middleware had the answer
         else:
             row = rows.answered(job, visit, exchange, visit.found, visit.reason)
             raw = rows.raw_exchange(visit, exchange, visit.found) if job.keeps else None
@@ -299,7 +299,7 @@ def _why(reason: str) -> Exception:
     """What an errback is told of a request that was not made."""
     from crawler.worker.addon.handler import told
 
-    if reason in TABLE and TABLE[reason].contact:  # its host was asked for robots.txt, in vain
+    if reason in FAILED or TABLE[reason].contact:  # its robots.txt was asked for, in vain
         cause = FetchError(reason, REASONS[reason])
         error = told(cause)
         error.__cause__ = cause
