@@ -124,16 +124,15 @@ class Clusters:
             self._run("candidates", start=band * width + 1, width=width, centres=centres)
         self._told("comparing sketches")
         self._run("verified", most=VALUES - needed(self._threshold))
-        self._engine.run("DROP TABLE candidates", {})
+        self._run("compared")
 
     def _settle(self) -> None:
         """Make stars of the edges: every page linked to the first one of its cluster."""
         while not self._rows("settled")[0][0]:
             self._told("joining clusters")
             for step in ("large_star", "small_star"):
-                self._run(step)
-                self._engine.run("DROP TABLE edges", {})
-                self._engine.run("ALTER TABLE next RENAME TO edges", {})
+                for part in (step, "forget_edges", "next_edges"):
+                    self._run(part)
 
     def _run(self, step: str, **values: Any) -> None:
         self._engine.run(self._statements[step], values)

@@ -83,6 +83,9 @@ SELECT p.a, p.b
 FROM pairs p JOIN sketches x ON x.id = p.a JOIN sketches y ON y.id = p.b
 WHERE differing(x.sketch, y.sketch) <= :most
 
+-- name: compared
+DROP TABLE candidates
+
 -- name: settled
 SELECT count(*) = count(DISTINCT a) AND
     (SELECT count(*) FROM edges WHERE b IN (SELECT a FROM edges)) = 0
@@ -113,6 +116,12 @@ UNION
 SELECT e.b AS a, l.m AS b
 FROM edges e JOIN leasts l ON e.a = l.a
 WHERE e.b > l.m
+
+-- name: forget_edges
+DROP TABLE edges
+
+-- name: next_edges
+ALTER TABLE next RENAME TO edges
 
 -- name: changes
 -- A cluster is called after its representative, and not by that page's id alone: crawls of one job
