@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
+from functools import lru_cache
 from typing import Final, Literal
 
 from resiliparse.extract.html2text import extract_plain_text
@@ -37,6 +38,7 @@ _LITTLE: Final = 200  # characters of a result below which it may be none
 _AGREE: Final = 0.85  # F1 of two results' tokens from which they are the same text
 _STEPS: Final = 200_000  # from a part of a page to the one around it
 _READ: Final = 20  # times the length of a part, that are read of its own parts
+_NAMES: Final = 500  # characters of an element's names that are looked at
 _SCRAP: Final = 0.3  # of the shorter result: a third one shorter than that is none
 
 _AROUND: Final = (
@@ -205,12 +207,16 @@ def _pruned(part: LexborNode) -> str:
         key = node.mem_id
         if key in gone:
             continue
+        in_links = linked.get(key, 0) if node.tag != "p" else 0
+        noisy = _noisy(node)
+        if not in_links and not noisy:
+            continue
         text = node.text()
         length, left = len(text.strip()), left - len(text)
         if left < 0:
             break
-        links = node.tag != "p" and length < 2_000 and linked.get(key, 0) > 0.6 * length
-        if length and (links or (length < 1_500 and _noisy(node))):
+        links = length < 2_000 and in_links > 0.6 * length
+        if length and (links or (length < 1_500 and noisy)):
             noise.append(node)
             gone.update(each.mem_id for each in node.css(_PARTS))
     for node in noise:
@@ -242,6 +248,9 @@ def _noisy(node: LexborNode) -> bool:
     """Whether its names say that it is not what the page is about."""
     attributes = node.attributes
     names = f"{attributes.get('class') or ''} {attributes.get('id') or ''}"
-    if len(names) == 1:
-        return False
+    return len(names) > 1 and _name_noise(names[:_NAMES])
+
+
+@lru_cache(maxsize=10_000)  # a site has few names, and many elements with them
+def _name_noise(names: str) -> bool:
     return _NOISE.search(names) is not None and _PAGE.search(names) is None
