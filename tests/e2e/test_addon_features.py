@@ -228,7 +228,7 @@ def test_what_is_wrong_is_said_in_one_line(
 ) -> None:
     trial.add("spiders/trial.py", SPIDER)
     trial.settings(**settings)
-    ended(trial.run("trial", "-a", f"site={site.url}", out="out"))
+    assert ended(trial.run("trial", "-a", f"site={site.url}", out="out")) == 1
     errors = [line for line in trial.log("out").splitlines() if "ERROR" in line]
     assert len(errors) == 1, trial.log("out")
     assert said in errors[0]
@@ -284,7 +284,7 @@ def test_a_job_that_is_over_is_not_begun_again(trial: Project, site: Site) -> No
     assert ended(trial.run(*crawl, out="first")) == 0  # one worker leaves; the job goes on
     assert ended(trial.run("trial", "-a", f"site={site.url}", out="second")) == 0
     assert "'finish_reason': 'finished'" in trial.log("second"), trial.log("second")
-    ended(trial.run("trial", "-a", f"site={site.url}", out="third"))
+    assert ended(trial.run("trial", "-a", f"site={site.url}", out="third")) == 0
     assert "is completed: for another crawl, set COMITY_JOB" in trial.log("third")
     paths = site.paths()
     assert paths.count("/") == paths.count("/target") == paths.count("/cookies") == 1

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 PATIENCE: Final = 15.0  # seconds that another may take to record the job
 
 
+class JobOver(UsageError):
+    """The job is completed: there is nothing to join, and nothing wrong."""
+
+
 async def join(crawler: Crawler, spider: Spider) -> AddonWorker:
     """The worker of this process, at work. FrontierError, StorageError, UsageError: for people."""
     from crawler.worker.addon import plan_of
@@ -139,6 +143,6 @@ def _check(record: JobRecord, spider: str) -> None:
         whose = f"the spider {record.spider}" if record.spider else "comity crawl"
         raise UsageError(f"job {record.name} is that of {whose}: set COMITY_JOB to another name")
     if record.state == "completed" and not record.reason:
-        raise UsageError(
+        raise JobOver(
             f"job {record.name} is completed: for another crawl, set COMITY_JOB to another name"
         )

@@ -10,7 +10,7 @@ import uuid
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
-from scrapy import Request
+from scrapy import Request, signals
 from scrapy.core.scheduler import BaseScheduler
 from scrapy.exceptions import CloseSpider
 from scrapy.utils.defer import deferred_from_coro
@@ -43,7 +43,6 @@ class AddonScheduler(BaseScheduler):
         self._crawler = crawler
         self._ready: deque[Request] = deque()
         self.started: dict[Request, str] = {}  # requests of start() on their way, with their names
-        self._leave = None
 
     @classmethod
     def from_crawler(cls, crawler: Crawler) -> Self:
@@ -55,13 +54,19 @@ class AddonScheduler(BaseScheduler):
         return deferred_from_coro(self._open(spider))
 
     async def _open(self, spider: Spider) -> None:
-        from crawler.worker.addon.joining import join
+        from crawler.worker.addon.joining import JobOver, join
 
         try:
             self.worker = await join(self._crawler, spider)
         except (FrontierError, StorageError, UsageError) as error:
             spider.logger.error("comity: %s", error)
             self.problem = str(error)  # the engine is not ready to be closed yet
+            if not isinstance(error, JobOver):
+                self._crawler.signals.connect(self._failed, signals.engine_stopped, weak=False)
+
+    def _failed(self) -> None:
+        """Have Scrapy exit as for a crawl that could not begin: one that has no spider."""
+        self._crawler.spider = None
 
     def close(self, reason: str) -> Deferred[None]:
         """Leave the fleet: hand leases back, store what is to be stored."""
